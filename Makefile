@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shunt: unmodified TCP applications over a lighter transport, in the kernel.
+#
+#   make          build everything into build/
+#   make demo     the main job, on real programs (root)
+#   make check    every test (root)
+#   make perf     the benchmark (root)
+#   make deps     install the Debian packages all of this needs (root)
+#   make install  into $(DESTDIR)$(PREFIX)
+#   make format | lint | clean
+
+VERSION := 0.1.0
+PREFIX	?= /usr/local
+CC	?= gcc
+CLANG	?= clang
+BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
+B	:= build
+
+WARN	 := -Wall -Wextra -Werror
+CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' -D_GNU_SOURCE
+CFLAGS	 ?= -O2 -g
+CFLAGS	 += -std=gnu11 $(WARN)
+LIBS	 := -lbpf -ljansson -lelf
+
+# clang's bpf target does not search the multiarch folder for <asm/types.h>.
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 $(WARN) -Iinclude -Ibpf \
+	-I/usr/include/$(shell $(CC) -print-multiarch)
+
+BPF_SRC	:= $(wildcard bpf/*.bpf.c)
+BPF_OBJ	:= $(BPF_SRC:%.c=$(B)/%.o)
+TRANSPORTS := $(patsubst bpf/transports/%.bpf.c,%,$(wildcard bpf/transports/*.bpf.c))
+SKEL	:= $(B)/include/shunt.skel.h $(TRANSPORTS:%=$(B)/include/%.skel.h)
+
+CTL_SRC	:= $(wildcard ctl/*.c)
+CTL_OBJ	:= $(CTL_SRC:%.c=$(B)/%.o)
+# What the tests link: everything of ctl/ but main().
+CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
+
+WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
+PERF_BIN := $(patsubst perf/%.c,$(B)/perf/%,$(wildcard perf/*.c))
+TEST_BIN := $(patsubst selftests/%.c,$(B)/selftests/%,$(wildcard selftests/test_*.c))
+TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),$(wildcard selftests/*.c)))
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all tests demo check perf deps install uninstall format lint clean
+
+all: $(B)/shunt $(if $(WIRE_OBJ),$(B)/testbed-wire) $(PERF_BIN)
+
+# ---- BPF ----
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+# One object for the hooks, so that they load together or not at all.
+$(B)/shunt.bpf.o: $(BPF_OBJ)
+	$(BPFTOOL) gen object $@ $^
+
+$(B)/include/shunt.skel.h: $(B)/shunt.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< name shunt_bpf > $@
+
+$(B)/include/%.skel.h: $(B)/bpf/transports/%.bpf.o
+	@mkdir -p $(@D)
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+# ---- user space ----
+
+$(B)/%.o: %.c | $(SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/shunt: $(CTL_OBJ)
+	$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+$(B)/testbed-wire: $(WIRE_OBJ)
+	$(CC) $(LDFLAGS) $^ -o $@
+
+$(B)/perf/%: $(B)/perf/%.o
+	$(CC) $(LDFLAGS) $^ -o $@
+
+# ---- tests ----
+
+# kselftest_harness.h comes from Debian's kernel source; it is not ours to copy
+# into the repository.
+KSELFTEST := $(B)/kselftest/kselftest_harness.h
+$(KSELFTEST): selftests/get-harness
+	selftests/get-harness $(@D)
+
+tests: all $(TEST_BIN)
+
+$(B)/selftests/%.o: CPPFLAGS += -I$(B)/kselftest -Ictl
+$(B)/selftests/%.o: selftests/%.c $(KSELFTEST) | $(SKEL)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
+	$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
+
+deps:
+	testbed/deps install
+
+demo check perf:
+	@testbed/deps check || testbed/deps install
+	@+$(MAKE) --no-print-directory $(if $(filter check,$@),tests,all)
+	@$(if $(filter demo,$@),testbed/demo,$(if $(filter check,$@),selftests/run,perf/run)) $(ARGS)
+
+install: all
+	install -D -m 755 $(B)/shunt $(DESTDIR)$(PREFIX)/sbin/shunt
+	install -D -m 644 docs/shunt.8 $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
+	install -D -m 644 include/shunt/shared.h $(DESTDIR)$(PREFIX)/include/shunt/shared.h
+	install -D -m 644 include/shunt/transport.bpf.h $(DESTDIR)$(PREFIX)/include/shunt/transport.bpf.h
+
+uninstall:
+	$(RM) $(DESTDIR)$(PREFIX)/sbin/shunt $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
+	$(RM) -r $(DESTDIR)$(PREFIX)/include/shunt
+
+C_FILES = $(wildcard include/shunt/*.h bpf/*.h bpf/*.c bpf/*/*.c ctl/*.[ch] \
+	testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] perf/*.[ch])
+
+format:
+	clang-format -i $(C_FILES)
+
+lint:
+	clang-format --dry-run -Werror $(C_FILES)
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
+		--enable=warning,performance,portability \
+		--suppressions-list=.cppcheck -Iinclude \
+		ctl testbed selftests perf
+
+clean:
+	$(RM) -r $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

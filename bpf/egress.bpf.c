@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * TC egress: finds a segment's flow and hands it to the flow's transport. What
+ * belongs to no flow, or to one that is not on its transport now, goes on as it
+ * is. SYNs take the slow path (handshake.bpf.c), probes theirs (probe.bpf.c).
+ */
+#include "parse.h"
+#include "track.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Probes of one flow: after 0, 0.2, 0.6 and 1.4 s; given up when the last one
+ * has had as long again as all before it. */
+#define PROBES_MAX  4
+#define PROBE_MS    200
+
+/*
+ * A VLAN tag inside the frame (the device has no offload and something other
+ * than the vlan driver put it there) becomes skb metadata, as the vlan driver
+ * itself does it: then there is an IP packet right behind Ethernet.
+ */
+static __always_inline int untag(struct __sk_buff *skb)
+{
+	struct {
+		__be16 tci, proto;
+	} tag;
+	__be16 tpid = skb->protocol;
+
+	if (skb->vlan_present ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, &tag, sizeof(tag)) ||
+	    (tag.proto != bpf_htons(ETH_P_IP) &&
+	     tag.proto != bpf_htons(ETH_P_IPV6)))
+		return -1;
+	if (bpf_skb_vlan_pop(skb))
+		return -1;
+	return bpf_skb_vlan_push(skb, tpid, bpf_ntohs(tag.tci));
+}
+
+/* Send a probe by a clone of this packet, which comes back to this program (see
+ * the top of shunt_egress) before bpf_clone_redirect returns. */
+static __always_inline void maybe_probe(struct __sk_buff *skb,
+					struct shunt_scratch *s,
+					struct shunt_flow *f, __u32 slot,
+					__u64 now)
+{
+	__u32 tick = to_tick(now);
+	__u32 wait = MS_TICKS(PROBE_MS) << (f->probes ? f->probes - 1 : 0);
+	struct shunt_peer *p;
+
+	if (f->probes && tick - f->probe_tick < wait)
+		return;
+	if (f->probes >= PROBES_MAX) {
+		p = peer_get(&f->key.remote, f->transport, now);
+		if (p) {
+			p->verified_ns = 0;
+			p->blocked_until_ns = now + SHUNT_HOLDDOWN_NS;
+		}
+		tx_fallback(f,
+			    f->flags & SHUNT_F_WAS_ENCAP ?
+				    SHUNT_REASON_STALLED :
+				    SHUNT_REASON_NO_ECHO,
+			    now);
+		return;
+	}
+	f->probes++;
+	f->probe_tick = tick;
+	s->probe_slot = slot;
+	bpf_clone_redirect(skb, skb->ifindex, 0);
+	s->probe_slot = 0;
+}
+
+/* Would the packet, with `room` more bytes, still go out whole? */
+static __always_inline bool fits(struct __sk_buff *skb, __u32 headers,
+				 __u32 room)
+{
+	__u32 mtu = 0, len = skb->len - ETH_HLEN;
+
+	if (skb->gso_size)
+		len = skb->gso_size + headers;
+	bpf_check_mtu(skb, 0, &mtu, 0, 0); /* only to learn the MTU */
+	return len + room <= mtu;
+}
+
+/* v6 is a constant: each family gets code of its own, which is faster, and the
+ * verifier need not be told that two tests of it agree. */
+static __always_inline int egress(struct __sk_buff *skb,
+				  struct shunt_scratch *s, const bool v6)
+{
+	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct shunt_transport *tr;
+	struct ip_view ip;
+	struct shunt_flow *f;
+	struct shunt_key key;
+	struct tcphdr *t;
+	__u32 slot, number, headers, payload;
+	__u64 now;
+
+	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
+		pull(skb, ETH_HLEN + 60 + sizeof(*t));
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
+	if (parse_ip(data + ETH_HLEN, end, v6, &ip) || ip.proto != IPPROTO_TCP)
+		return TC_ACT_UNSPEC;
+	t = ip.l4;
+	if ((void *)(t + 1) > end)
+		return TC_ACT_UNSPEC;
+	if (t->syn) {
+		bpf_tail_call(skb, &stages, SHUNT_TAIL_SYN_OUT);
+		return TC_ACT_UNSPEC;
+	}
+	key_out(&key, data + ETH_HLEN, v6, t->source, t->dest);
+	f = flow_find(&key, &slot);
+	if (!f)
+		return TC_ACT_UNSPEC;
+	headers = ip.hlen + t->doff * 4;
+	payload = skb->len - ETH_HLEN;
+	if (payload < headers)
+		return TC_ACT_UNSPEC;
+	payload -= headers;
+	now = now_ns();
+	track_tx(f, t, payload, now);
+	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
+		maybe_probe(skb, s, f, slot, now);
+	if (f->tx != SHUNT_TX_ENCAP)
+		return TC_ACT_UNSPEC;
+
+	number = f->transport;
+	tr = bpf_map_lookup_elem(&transports, &number);
+	if (!tr)
+		return TC_ACT_UNSPEC;
+	if (!fits(skb, headers, tr->header_len + ip_min)) {
+		shunt_count(SHUNT_CNT_ENCAP_TOO_BIG);
+		return TC_ACT_UNSPEC;
+	}
+	f->tx_bytes += payload;
+	s->slot = slot;
+	s->sport = f->sport;
+	s->v6 = v6;
+	s->probe = 0;
+	s->reply_ifindex = 0;
+	bpf_tail_call(skb, &encap_progs, number);
+	/* Still here: the transport has been withdrawn. */
+	f->tx_bytes -= payload;
+	shunt_count(SHUNT_CNT_ENCAP_FAILED);
+	tx_fallback(f, SHUNT_REASON_NO_TRANSPORT, now);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc") int shunt_egress(struct __sk_buff *skb)
+{
+	struct shunt_scratch *s = shunt_scratch();
+
+	if (!s)
+		return TC_ACT_UNSPEC;
+	if (s->probe_slot) {
+		bpf_tail_call(skb, &stages, SHUNT_TAIL_PROBE_OUT);
+		return TC_ACT_SHOT;
+	}
+	if (skb->protocol == bpf_htons(ETH_P_8021Q) ||
+	    skb->protocol == bpf_htons(ETH_P_8021AD)) {
+		if (untag(skb))
+			return TC_ACT_UNSPEC;
+	}
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return egress(skb, s, false);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		return egress(skb, s, true);
+	return TC_ACT_UNSPEC;
+}

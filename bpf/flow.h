@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The flow table and what is known of the path to a peer. */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include "maps.h"
+#include "siphash.h"
+
+/* Slots looked at for a new flow before it is left on TCP. */
+#define CLAIM_TRIES 32
+
+static __always_inline __u64 now_ns(void)
+{
+	return bpf_ktime_get_coarse_ns();
+}
+
+static __always_inline __u32 to_tick(__u64 ns)
+{
+	return ns >> SHUNT_TICK_SHIFT;
+}
+
+#define MS_TICKS(ms) ((__u32)((ms) * 1000000ULL >> SHUNT_TICK_SHIFT))
+
+/* Is a later than b, for ticks and for TCP sequence numbers. */
+static __always_inline bool after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}
+
+static __always_inline bool same_key(const struct shunt_key *a,
+				     const struct shunt_key *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+	__u32 diff = 0;
+
+#pragma unroll
+	for (int i = 0; i < 9; i++)
+		diff |= x[i] ^ y[i];
+	return !diff;
+}
+
+/* Later is not always larger: another CPU's clock may be a tick ahead. */
+static __always_inline bool older_than(__u64 then, __u64 now, __u64 age)
+{
+	return now > then && now - then > age;
+}
+
+/* The flow of a key, or NULL. The key is compared again because the slot may
+ * have been given away between the two look-ups. */
+static __always_inline struct shunt_flow *flow_find(const struct shunt_key *key,
+						    __u32 *slot)
+{
+	__u32 *index = bpf_map_lookup_elem(&flow_index, key);
+	struct shunt_flow *f;
+
+	if (!index)
+		return NULL;
+	*slot = *index;
+	f = bpf_map_lookup_elem(&flows, slot);
+	return f && same_key(&f->key, key) ? f : NULL;
+}
+
+static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
+{
+	return f->life == SHUNT_FREE || f->life == SHUNT_ENDED ||
+	       (f->life == SHUNT_LIVE &&
+		older_than(f->seen_ns, now, SHUNT_IDLE_NS));
+}
+
+struct claim {
+	__u64 now;
+	__u32 slot; /* found, or 0 */
+	__u32 from; /* claim_room: where the hand stands */
+};
+
+static long claim_room(__u32 i, struct claim *c)
+{
+	__u32 slot = (c->from + i) % cfg_max_flows + 1;
+	struct shunt_flow *f = bpf_map_lookup_elem(&flows, &slot);
+
+	if (!f || !flow_takable(f, c->now))
+		return 0;
+	c->slot = slot;
+	return 1;
+}
+
+/* Is there likely to be a slot for one more flow? Asked before a SYN is
+ * answered, so that the peer does not switch to a flow we can't keep. */
+static __always_inline bool flow_room(__u64 now)
+{
+	__u32 zero = 0, *h = bpf_map_lookup_elem(&hand, &zero);
+	struct claim c = {.now = now};
+
+	if (!h)
+		return false;
+	c.from = *h;
+	bpf_loop(CLAIM_TRIES, claim_room, &c, 0);
+	return c.slot;
+}
+
+static long claim_slot(__u32 i, struct claim *c)
+{
+	__u32 zero = 0, slot, life, *owner;
+	__u32 *h = bpf_map_lookup_elem(&hand, &zero);
+	struct shunt_flow *f;
+	struct shunt_key old;
+
+	(void)i;
+	if (!h)
+		return 1;
+	slot = __sync_fetch_and_add(h, 1) % cfg_max_flows + 1;
+	f = bpf_map_lookup_elem(&flows, &slot);
+	if (!f || !flow_takable(f, c->now))
+		return 0;
+	life = f->life;
+	if (life == SHUNT_CLAIMED ||
+	    __sync_val_compare_and_swap(&f->life, life, SHUNT_CLAIMED) != life)
+		return 0;
+	if (life != SHUNT_FREE) {
+		old = f->key;
+		owner = bpf_map_lookup_elem(&flow_index, &old);
+		if (owner && *owner == slot)
+			bpf_map_delete_elem(&flow_index, &old);
+		shunt_count(SHUNT_CNT_RECYCLED);
+	}
+	c->slot = slot;
+	return 1;
+}
+
+/* Take a slot: 0 when CLAIM_TRIES in a row are all live. */
+static __always_inline __u32 flow_claim(__u64 now)
+{
+	struct claim c = {.now = now};
+
+	bpf_loop(CLAIM_TRIES, claim_slot, &c, 0);
+	return c.slot;
+}
+
+/* A new connection on the same four-tuple: forget the old one. */
+static __always_inline void flow_forget(const struct shunt_key *key)
+{
+	__u32 slot;
+	struct shunt_flow *f = flow_find(key, &slot);
+
+	if (!f)
+		return;
+	bpf_map_delete_elem(&flow_index, key);
+	f->life = SHUNT_ENDED;
+}
+
+static __always_inline struct shunt_peer *peer_get(const struct shunt_addr *a,
+						   __u32 transport, __u64 now)
+{
+	struct shunt_peer_key key = {.addr = *a, .transport = transport};
+	struct shunt_peer *p = bpf_map_lookup_elem(&peers, &key);
+	struct shunt_peer fresh = {.first_ns = now};
+
+	if (p)
+		return p;
+	bpf_map_update_elem(&peers, &key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&peers, &key);
+}
+
+/* Outer source port: from the flow's hash, in the ephemeral range. */
+static __always_inline __be16 outer_sport(const struct shunt_key *k)
+{
+	__u32 h = k->local.w[3] ^ k->remote.w[3] ^ k->local.w[2] ^
+		  k->remote.w[2] ^ k->local.w[1] ^ k->remote.w[1] ^
+		  k->local.w[0] ^ k->remote.w[0];
+
+	h ^= (__u32)k->lport << 16 | k->rport;
+	h *= 0x9e3779b1; /* Fibonacci hashing: the high bits are the good ones */
+	return bpf_htons(0xc000 | h >> 18);
+}
+
+static __always_inline void tx_redirect(struct shunt_flow *f)
+{
+	f->tx = SHUNT_TX_ENCAP;
+	f->reason = SHUNT_REASON_NONE;
+	f->stalls = 0;
+	f->probes = 0;
+	if (!(f->flags & SHUNT_F_WAS_ENCAP)) {
+		f->flags |= SHUNT_F_WAS_ENCAP;
+		shunt_count(SHUNT_CNT_REDIRECTED);
+	}
+}
+
+static __always_inline void tx_probe(struct shunt_flow *f, __u8 reason)
+{
+	f->tx = SHUNT_TX_PROBING;
+	f->reason = reason;
+	f->probes = 0;
+}
+
+static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
+					__u64 now)
+{
+	struct shunt_peer *p = peer_get(&f->key.remote, f->transport, now);
+
+	if (f->flags & SHUNT_F_WAS_ENCAP) {
+		f->tx = SHUNT_TX_FALLBACK;
+		shunt_count(SHUNT_CNT_FALLBACK);
+		if (p)
+			p->fallbacks++;
+	} else {
+		f->tx = SHUNT_TX_PLAIN;
+	}
+	f->reason = reason;
+}
+
+/* Both ends have agreed: make the flow, and choose how we start to send. */
+static __always_inline struct shunt_flow *
+flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
+	    __u32 *slot)
+{
+	struct shunt_flow *f;
+	struct shunt_peer *p;
+
+	flow_forget(key);
+	*slot = flow_claim(now);
+	f = bpf_map_lookup_elem(&flows, slot);
+	if (!*slot || !f) {
+		hs->stage = SHUNT_HS_REFUSED;
+		hs->reason = SHUNT_REASON_TABLE_FULL;
+		shunt_count(SHUNT_CNT_TABLE_FULL);
+		return NULL;
+	}
+	f->key = *key;
+	f->role = hs->role;
+	f->transport = hs->transport;
+	f->path = hs->path;
+	f->flags = 0;
+	f->stalls = 0;
+	f->token_local = hs->token_local;
+	f->token_remote = hs->token_remote;
+	f->nonce = flow_hash(key, hs->isn_local, HASH_NONCE);
+	f->sport = outer_sport(key);
+	f->tx_bytes = 0;
+	f->rx_bytes = 0;
+	f->seen_ns = now;
+	f->created_ns = now;
+	f->tx_next = hs->isn_local + 1;
+	f->rx_ack = hs->isn_local + 1;
+	f->heard_tick = to_tick(now);
+	f->stall_tick = to_tick(now);
+	f->refresh_tick = to_tick(now);
+	f->flow_remote = hs->flow_remote;
+	f->plain_rx = 0;
+
+	p = peer_get(&key->remote, hs->transport, now);
+	if (p)
+		p->flows++;
+	if (p && p->blocked_until_ns > now) {
+		f->tx = SHUNT_TX_PLAIN;
+		f->reason = SHUNT_REASON_BLOCKED;
+	} else if (p && p->verified_ns &&
+		   !older_than(p->verified_ns, now, SHUNT_VERIFIED_NS)) {
+		tx_redirect(f);
+	} else {
+		tx_probe(f, SHUNT_REASON_UNVERIFIED);
+	}
+	f->life = SHUNT_LIVE;
+	if (bpf_map_update_elem(&flow_index, key, slot, BPF_ANY)) {
+		f->life = SHUNT_FREE;
+		return NULL;
+	}
+	hs->stage = SHUNT_HS_DONE;
+	shunt_count(SHUNT_CNT_FLOW);
+	return f;
+}
+
+#endif

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The handshake: our TCP option in SYN (offer) and SYN-ACK (answer), appended
+ * at TC egress and read at TC ingress. On packets and not through SOCK_OPS
+ * header options, so that listeners older than us take part.
+ *
+ * A retransmitted SYN or SYN-ACK carries no option: a path that drops unknown
+ * options then costs one retransmission, and the peer is not asked for a while.
+ */
+#include "flow.h"
+#include "parse.h"
+#include "policy.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define TCPOPT_EOL	0
+#define TCPOPT_NOP	1
+#define TCPOPT_MSS	2
+#define TCPOPT_MD5	19 /* RFC 2385: the option would not be signed */
+#define TCPOPT_AO	29 /* RFC 5925 */
+#define TCPOPT_MPTCP	30 /* RFC 8684: brings its own paths */
+#define TCPOPT_FASTOPEN 34 /* RFC 7413 */
+#define TCPOPT_EXP	254
+#define EXID_FASTOPEN	0xf989
+
+#define TCP_MAX_HEADER 60
+/* No path is so narrow that less than this is left for data. */
+#define MSS_MIN 256
+
+struct syn {
+	struct shunt_key key; /* local is this host */
+	struct shunt_option option;
+	__u32 seq;
+	__u32 ack_seq;
+	__u32 payload;
+	__u32 l4;    /* offset of the TCP header in the frame */
+	__u32 end;   /* offset behind the IP packet */
+	__u32 optlen;
+	__u32 mss_at; /* offset of the MSS value, 0: none */
+	__u16 mss;
+	__be16 total; /* IPv4 tot_len or IPv6 payload_len, as in the packet */
+	bool v6;
+	bool ack;
+	bool closed; /* options that we leave alone */
+	bool ours;   /* option is filled in */
+};
+
+struct opt_walk {
+	struct __sk_buff *skb;
+	struct syn *syn;
+	__u32 off, end;
+};
+
+static long walk_option(__u32 i, struct opt_walk *w)
+{
+	struct syn *y = w->syn;
+	__u8 o[4] = {};
+	__u32 left = w->end - w->off;
+
+	(void)i;
+	if (w->off >= w->end)
+		return 1;
+	if (bpf_skb_load_bytes(w->skb, w->off, o, 1) || o[0] == TCPOPT_EOL)
+		return 1;
+	if (o[0] == TCPOPT_NOP) {
+		w->off++;
+		return 0;
+	}
+	if (left < 2 || bpf_skb_load_bytes(w->skb, w->off, o, 2) || o[1] < 2 ||
+	    o[1] > left)
+		goto malformed;
+	if (o[1] >= 4 && bpf_skb_load_bytes(w->skb, w->off, o, 4))
+		goto malformed;
+	switch (o[0]) {
+	case TCPOPT_MSS:
+		if (o[1] != 4)
+			goto malformed;
+		y->mss_at = w->off + 2;
+		y->mss = o[2] << 8 | o[3];
+		break;
+	case TCPOPT_MD5:
+	case TCPOPT_AO:
+	case TCPOPT_MPTCP:
+	case TCPOPT_FASTOPEN:
+		y->closed = true;
+		break;
+	case TCPOPT_EXP:
+		if (o[1] >= 4 && (o[2] << 8 | o[3]) == EXID_FASTOPEN)
+			y->closed = true;
+		if (o[1] == sizeof(y->option) &&
+		    (o[2] << 8 | o[3]) == SHUNT_TCPOPT_EXID &&
+		    !bpf_skb_load_bytes(w->skb, w->off, &y->option,
+					sizeof(y->option)))
+			y->ours = true;
+		break;
+	}
+	w->off += o[1];
+	return 0;
+malformed:
+	y->closed = true;
+	return 1;
+}
+
+/* The SYN or SYN-ACK in skb, 0 or -1. */
+static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
+					const bool out, const bool v6)
+{
+	void *data, *end;
+	struct opt_walk w = {.skb = skb, .syn = y};
+	struct ip_view ip;
+	struct tcphdr *t;
+
+	y->v6 = v6;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (data + ETH_HLEN + 60 + sizeof(*t) > end) {
+		pull(skb, ETH_HLEN + 60 + sizeof(*t));
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
+	if (parse_ip(data + ETH_HLEN, end, v6, &ip) ||
+	    ip.proto != IPPROTO_TCP)
+		return -1;
+	t = ip.l4;
+	if ((void *)(t + 1) > end || !t->syn || t->doff < 5 ||
+	    ip.total < ip.hlen + t->doff * 4u ||
+	    skb->len < ETH_HLEN + ip.total)
+		return -1;
+	if (out)
+		key_out(&y->key, data + ETH_HLEN, v6, t->source, t->dest);
+	else
+		key_in(&y->key, data + ETH_HLEN, v6, t->source, t->dest);
+	y->seq = bpf_ntohl(t->seq);
+	y->ack_seq = bpf_ntohl(t->ack_seq);
+	y->ack = t->ack;
+	y->l4 = ETH_HLEN + ip.hlen;
+	y->end = ETH_HLEN + ip.total;
+	y->optlen = t->doff * 4 - sizeof(*t);
+	y->payload = ip.total - ip.hlen - t->doff * 4;
+	y->total = v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->payload_len :
+			   ((struct iphdr *)(data + ETH_HLEN))->tot_len;
+	w.off = y->l4 + sizeof(*t);
+	w.end = w.off + y->optlen;
+	bpf_loop(40, walk_option, &w, 0);
+	if (y->payload)
+		y->closed = true; /* TCP Fast Open */
+	return 0;
+}
+
+static __always_inline int parse_syn(struct __sk_buff *skb, struct syn *y,
+				     const bool out)
+{
+	return skb->protocol == bpf_htons(ETH_P_IPV6) ?
+		       parse_family(skb, y, out, true) :
+		       parse_family(skb, y, out, false);
+}
+
+/* Append our option. The packet is unharmed when this fails before its first
+ * store; a store that fails after that (no memory) loses it, and TCP sends it
+ * again. */
+static __always_inline int append_option(struct __sk_buff *skb, struct syn *y,
+					 struct shunt_option *o)
+{
+	const __u16 n = sizeof(*o);
+	__u32 check = y->l4 + offsetof(struct tcphdr, check);
+	__be16 total = bpf_htons(bpf_ntohs(y->total) + n);
+	__be16 seg = bpf_htons(y->end - y->l4);
+	__be16 seg_new = bpf_htons(y->end - y->l4 + n);
+	__be16 flags, flags_new;
+	__s64 sum;
+
+	if (bpf_skb_load_bytes(skb, y->l4 + 12, &flags, 2))
+		return -1;
+	flags_new = bpf_htons(bpf_ntohs(flags) + ((n / 4) << 12));
+	if (bpf_skb_change_tail(skb, skb->len + n, 0))
+		return -1;
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)o, n, 0);
+	if (bpf_skb_store_bytes(skb, y->end, o, n, 0) ||
+	    bpf_skb_store_bytes(skb, y->l4 + 12, &flags_new, 2, 0) ||
+	    bpf_l4_csum_replace(skb, check, seg, seg_new,
+				BPF_F_PSEUDO_HDR | 2) ||
+	    bpf_l4_csum_replace(skb, check, flags, flags_new, 2) ||
+	    bpf_l4_csum_replace(skb, check, 0, sum, 0))
+		return -1;
+	if (y->v6)
+		return bpf_skb_store_bytes(
+			skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len),
+			&total, 2, 0);
+	if (bpf_l3_csum_replace(skb,
+				ETH_HLEN + offsetof(struct iphdr, check),
+				y->total, total, 2))
+		return -1;
+	return bpf_skb_store_bytes(skb,
+				   ETH_HLEN + offsetof(struct iphdr, tot_len),
+				   &total, 2, 0);
+}
+
+static __always_inline __u8 cannot_carry(const struct __sk_buff *skb,
+					 const struct syn *y)
+{
+	if (y->closed)
+		return SHUNT_REASON_SYN_BUSY;
+	if (y->optlen + sizeof(struct tcphdr) + sizeof(struct shunt_option) >
+		    TCP_MAX_HEADER ||
+	    y->end != skb->len)
+		return SHUNT_REASON_NO_ROOM;
+	return SHUNT_REASON_NONE;
+}
+
+static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
+				       struct shunt_handshake *hs, __u8 type)
+{
+	struct shunt_option o = {
+		.kind = SHUNT_TCPOPT_KIND,
+		.len = sizeof(o),
+		.exid = bpf_htons(SHUNT_TCPOPT_EXID),
+		.version_type = SHUNT_TCPOPT_VERSION << 4 | type,
+		.path = hs->path,
+		.transport = hs->transport,
+	};
+
+	hs->isn_local = y->seq;
+	hs->token_local = flow_hash(&y->key, y->seq, HASH_TOKEN);
+	o.token = bpf_htonl(hs->token_local);
+	return append_option(skb, y, &o);
+}
+
+static __always_inline bool deployed(__u32 transport)
+{
+	struct shunt_transport *t = bpf_map_lookup_elem(&transports, &transport);
+
+	return transport && t && t->deployed;
+}
+
+/* Options to this peer seem to get lost: ask again after the hold-down, unless
+ * one was answered a short time ago (then it was plain loss). */
+static __always_inline void mute(const struct shunt_key *k, __u64 now)
+{
+	struct shunt_peer *p = peer_get(&k->remote, SHUNT_TCP, now);
+
+	if (p && (!p->answered_ns ||
+		  older_than(p->answered_ns, now, SHUNT_HOLDDOWN_NS)))
+		p->muted_until_ns = now + SHUNT_HOLDDOWN_NS;
+}
+
+static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
+				    struct shunt_handshake *hs)
+{
+	__u8 why;
+
+	if (!hs || hs->role != SHUNT_ROLE_ACTIVE) {
+		flow_forget(&y->key);
+		return;
+	}
+	if (hs->stage == SHUNT_HS_OFFERED && hs->isn_local == y->seq) {
+		hs->flags |= SHUNT_HS_RETRANSMITTED;
+		return;
+	}
+	if (hs->stage != SHUNT_HS_INTENT)
+		return;
+	flow_forget(&y->key);
+	why = cannot_carry(skb, y);
+	if (!why && !deployed(hs->transport))
+		why = SHUNT_REASON_NO_TRANSPORT;
+	if (why) {
+		hs->stage = SHUNT_HS_BARE;
+		hs->reason = why;
+		shunt_count(SHUNT_CNT_LEFT_ALONE);
+		return;
+	}
+	hs->stage = SHUNT_HS_OFFERED;
+	if (!send_option(skb, y, hs, SHUNT_OPT_OFFER))
+		shunt_count(SHUNT_CNT_OFFER);
+}
+
+static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
+				       struct shunt_handshake *hs, __u64 now)
+{
+	if (hs && hs->role == SHUNT_ROLE_PASSIVE &&
+	    hs->stage != SHUNT_HS_HEARD && hs->isn_local == y->seq) {
+		if (hs->stage == SHUNT_HS_ANSWERED)
+			mute(&y->key, now);
+		return; /* again: without option */
+	}
+	if (hs && hs->role == SHUNT_ROLE_ACTIVE)
+		return; /* simultaneous open */
+	flow_forget(&y->key);
+	if (!hs || hs->stage != SHUNT_HS_HEARD ||
+	    hs->isn_remote + 1 != y->ack_seq)
+		return;
+	hs->reason = cannot_carry(skb, y);
+	if (!hs->reason && !flow_room(now)) {
+		hs->reason = SHUNT_REASON_TABLE_FULL;
+		shunt_count(SHUNT_CNT_TABLE_FULL);
+	}
+	if (hs->reason) {
+		hs->isn_local = y->seq;
+		hs->stage = SHUNT_HS_REFUSED;
+		return;
+	}
+	hs->stage = SHUNT_HS_ANSWERED;
+	if (!send_option(skb, y, hs, SHUNT_OPT_ANSWER))
+		shunt_count(SHUNT_CNT_ANSWER);
+}
+
+SEC("tc") int shunt_syn_out(struct __sk_buff *skb)
+{
+	struct syn y = {};
+	struct shunt_handshake *hs;
+
+	if (parse_syn(skb, &y, true))
+		return TC_ACT_UNSPEC;
+	hs = bpf_map_lookup_elem(&handshakes, &y.key);
+	if (y.ack)
+		synack_out(skb, &y, hs, now_ns());
+	else
+		syn_out(skb, &y, hs);
+	return TC_ACT_UNSPEC;
+}
+
+/*
+ * What this flow will send must fit with the outer headers around it: tell our
+ * own TCP that the peer takes smaller segments. The peer's offer is about its
+ * own device, so ours counts as well (jumbo frames there, not here).
+ */
+static __always_inline int lower_mss(struct __sk_buff *skb, struct syn *y,
+				     __u32 number)
+{
+	struct shunt_transport *t = bpf_map_lookup_elem(&transports, &number);
+	__u32 ip = y->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	__u32 mtu = 0, mss = y->mss;
+	__be16 old = bpf_htons(y->mss), new;
+
+	if (!t)
+		return -1;
+	if (!y->mss_at)
+		return 0; /* 536, or 1220 for IPv6: fits */
+	bpf_check_mtu(skb, skb->ifindex, &mtu, 0, 0);
+	if (mtu && mss > mtu - ip - sizeof(struct tcphdr))
+		mss = mtu - ip - sizeof(struct tcphdr);
+	mss -= ip + t->header_len;
+	/* An odd place would need the checksum's bytes swapped: nobody sends
+	 * such SYNs. */
+	if (mss < MSS_MIN || mss > y->mss || y->mss_at & 1)
+		return -1;
+	new = bpf_htons(mss);
+	if (bpf_l4_csum_replace(skb, y->l4 + offsetof(struct tcphdr, check),
+				old, new, 2))
+		return -1;
+	return bpf_skb_store_bytes(skb, y->mss_at, &new, 2, 0);
+}
+
+static long accept_step(__u32 i, struct policy_query *q)
+{
+	return policy_rule(i, q, NULL);
+}
+
+static __always_inline bool option_is(const struct syn *y, __u8 type)
+{
+	return y->ours && y->option.version_type ==
+				  (SHUNT_TCPOPT_VERSION << 4 | type);
+}
+
+/* An offer. Nothing is committed before our own SYN-ACK leaves, so a forged SYN
+ * does no more than turn over an entry in an LRU map. */
+static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
+				   struct shunt_handshake *hs, __u64 now)
+{
+	struct policy_query q = {.remote = y->key.remote,
+				 .port = bpf_ntohs(y->key.lport)};
+	struct shunt_handshake heard = {
+		.created_ns = now,
+		.stage = SHUNT_HS_HEARD,
+		.role = SHUNT_ROLE_PASSIVE,
+		.transport = y->option.transport,
+		.path = y->option.path,
+		.isn_remote = y->seq,
+		.token_remote = bpf_ntohl(y->option.token),
+		.flow_remote = bpf_ntohl(y->option.flow),
+	};
+	struct shunt_peer_key pk = {.addr = y->key.remote};
+	struct shunt_peer *p;
+
+	if (!option_is(y, SHUNT_OPT_OFFER))
+		return;
+	shunt_count(SHUNT_CNT_OFFER_RX);
+	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
+	    !older_than(hs->created_ns, now, SHUNT_NSEC))
+		return; /* simultaneous open */
+	if (hs && hs->role == SHUNT_ROLE_PASSIVE &&
+	    hs->isn_remote == y->seq && hs->stage != SHUNT_HS_HEARD)
+		return; /* the same SYN again */
+	policy_decide(&q, accept_step);
+	if (q.transport != y->option.transport || q.path != y->option.path ||
+	    !deployed(q.transport))
+		return;
+	p = bpf_map_lookup_elem(&peers, &pk);
+	if (p && p->muted_until_ns > now)
+		return;
+	if (lower_mss(skb, y, q.transport))
+		return;
+	bpf_map_update_elem(&handshakes, &y->key, &heard, BPF_ANY);
+}
+
+static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
+				      struct shunt_handshake *hs, __u64 now)
+{
+	struct shunt_peer *p;
+	__u32 slot;
+
+	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
+	    hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
+		return;
+	if (!y->ours) {
+		hs->stage = SHUNT_HS_REFUSED;
+		hs->reason = SHUNT_REASON_NO_ANSWER;
+		if (hs->flags & SHUNT_HS_RETRANSMITTED)
+			mute(&y->key, now);
+		return;
+	}
+	if (!option_is(y, SHUNT_OPT_ANSWER) ||
+	    y->option.transport != hs->transport ||
+	    y->option.path != hs->path || !deployed(hs->transport) ||
+	    lower_mss(skb, y, hs->transport)) {
+		hs->stage = SHUNT_HS_REFUSED;
+		hs->reason = SHUNT_REASON_REFUSED;
+		return;
+	}
+	shunt_count(SHUNT_CNT_ANSWER_RX);
+	p = peer_get(&y->key.remote, SHUNT_TCP, now);
+	if (p)
+		p->answered_ns = now;
+	hs->isn_remote = y->seq;
+	hs->token_remote = bpf_ntohl(y->option.token);
+	hs->flow_remote = bpf_ntohl(y->option.flow);
+	flow_create(&y->key, hs, now, &slot);
+}
+
+SEC("tc") int shunt_syn_in(struct __sk_buff *skb)
+{
+	struct syn y = {};
+	struct shunt_handshake *hs;
+
+	if (parse_syn(skb, &y, false))
+		return TC_ACT_UNSPEC;
+	hs = bpf_map_lookup_elem(&handshakes, &y.key);
+	if (y.ack)
+		synack_in(skb, &y, hs, now_ns());
+	else
+		syn_in(skb, &y, hs, now_ns());
+	return TC_ACT_UNSPEC;
+}

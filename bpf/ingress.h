@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Ingress, for XDP and TC alike: is this frame one of ours, whole and for a
+ * flow that was negotiated? Nothing is decapsulated that fails a check here.
+ */
+#ifndef INGRESS_H
+#define INGRESS_H
+
+#include "parse.h"
+#include "track.h"
+
+enum verdict {
+	OTHER,	   /* not ours, or not fit to be: leave it untouched */
+	PLAIN,	   /* a TCP segment outside any transport */
+	SYN,	   /* … with SYN set */
+	SEGMENT,   /* a segment inside a transport */
+	PROBE,	   /* a probe inside a transport */
+};
+
+struct frame {
+	struct shunt_key key;
+	void *l4;      /* the (inner) TCP header or probe, within bounds */
+	__u32 payload; /* of the TCP segment */
+	__u32 header_len; /* transport's */
+	__u16 length;	  /* bytes behind the outer IP header */
+	__u8 transport;
+	bool set_ce;	/* RFC 6040 4.2: pass congestion experienced on */
+	bool drop_ce;	/* … or drop: the segment can't carry the mark */
+};
+
+static __always_inline enum verdict plain_tcp(struct frame *fr, void *ip,
+					      void *end, const bool v6,
+					      struct ip_view *v)
+{
+	struct tcphdr *t = v->l4;
+
+	if ((void *)(t + 1) > end || v->total < v->hlen + t->doff * 4u)
+		return OTHER;
+	if (t->syn)
+		return SYN;
+	key_in(&fr->key, ip, v6, t->source, t->dest);
+	fr->payload = v->total - v->hlen - t->doff * 4;
+	fr->l4 = t;
+	return PLAIN;
+}
+
+/* The number of the transport of an outer packet, or SHUNT_TCP. */
+static __always_inline __u32 which_transport(struct ip_view *v, void *end)
+{
+	struct udphdr *u = v->l4;
+
+	if (v->proto != IPPROTO_UDP && v->proto != IPPROTO_UDPLITE)
+		return SHUNT_TCP;
+	if ((void *)(u + 1) > end || u->dest != bpf_htons(SHUNT_PORT))
+		return SHUNT_TCP;
+	return v->proto == IPPROTO_UDP ? SHUNT_UDP : SHUNT_UDPLITE;
+}
+
+static __always_inline bool same_addresses(void *outer, void *inner,
+					   const bool v6)
+{
+	struct iphdr *o4 = outer, *i4 = inner;
+	struct ipv6hdr *o6 = outer, *i6 = inner;
+	__u32 diff = 0;
+
+	if (!v6)
+		return o4->saddr == i4->saddr && o4->daddr == i4->daddr;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		diff |= o6->saddr.in6_u.u6_addr32[i] ^
+			i6->saddr.in6_u.u6_addr32[i];
+		diff |= o6->daddr.in6_u.u6_addr32[i] ^
+			i6->daddr.in6_u.u6_addr32[i];
+	}
+	return !diff;
+}
+
+static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
+						 void *inner, void *end,
+						 const bool v6,
+						 struct ip_view *o)
+{
+	struct shunt_probe *b;
+	struct ip_view v;
+	struct tcphdr *t;
+
+	if (parse_ip(inner, end, v6, &v) ||
+	    !same_addresses(outer, inner, v6) ||
+	    v.total != fr->length - fr->header_len)
+		return OTHER;
+	/* The outer header is gone before anybody else could check it. */
+	if (!v6 && (shunt_sum20(outer) != 0xffff ||
+			(v.hlen == 20 && shunt_sum20(inner) != 0xffff)))
+		return OTHER;
+	fr->set_ce = (o->tos & 3) == 3 && (v.tos & 3) != 3;
+	fr->drop_ce = fr->set_ce && !(v.tos & 3);
+	if (v.proto == IPPROTO_TCP) {
+		t = v.l4;
+		if ((void *)(t + 1) > end || t->syn || t->doff < 5 ||
+		    v.total < v.hlen + t->doff * 4u)
+			return OTHER;
+		key_in(&fr->key, inner, v6, t->source, t->dest);
+		fr->payload = v.total - v.hlen - t->doff * 4;
+		fr->l4 = t;
+		return SEGMENT;
+	}
+	if (v.proto == SHUNT_PROBE_PROTO && (v6 || v.hlen == 20)) {
+		b = v.l4;
+		if ((void *)(b + 1) > end || v.total != v.hlen + sizeof(*b) ||
+		    b->magic != bpf_htons(SHUNT_PROBE_MAGIC) ||
+		    b->version != SHUNT_PROBE_VERSION ||
+		    b->transport != fr->transport)
+			return OTHER;
+		key_in(&fr->key, inner, v6, b->sport, b->dport);
+		fr->l4 = b;
+		return PROBE;
+	}
+	return OTHER;
+}
+
+/* ip: the frame's IP header; len: bytes of the frame from there on. */
+static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
+					 const bool v6, __u32 len)
+{
+	struct shunt_transport *tr;
+	enum verdict verdict;
+	struct ip_view v;
+	__u32 number;
+
+	if (parse_ip(ip, end, v6, &v) || v.total > len)
+		return OTHER;
+	if (v.proto == IPPROTO_TCP)
+		return plain_tcp(fr, ip, end, v6, &v);
+	number = which_transport(&v, end);
+	if (number == SHUNT_TCP || (!v6 && v.hlen != 20))
+		return OTHER;
+	tr = bpf_map_lookup_elem(&transports, &number);
+	if (!tr || !tr->deployed)
+		return OTHER;
+	fr->transport = number;
+	fr->header_len = tr->header_len & 0x3f;
+	fr->length = v.total - v.hlen;
+	verdict = inner_packet(fr, ip, v.l4 + fr->header_len, end, v6, &v);
+	if (verdict == OTHER)
+		shunt_count(SHUNT_CNT_DECAP_MALFORMED);
+	return verdict;
+}
+
+/* For the decap program that comes next. */
+static __always_inline void hand_over(struct shunt_scratch *s,
+				      const struct frame *fr, bool v6,
+				      __u32 slot, __u32 l3, bool probe)
+{
+	s->slot = slot;
+	s->outer = l3;
+	s->length = fr->length;
+	s->v6 = v6;
+	s->set_ce = fr->set_ce;
+	s->probe = probe;
+	s->reply_ifindex = 0;
+}
+
+#endif

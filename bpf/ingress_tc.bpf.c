@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * TC ingress: everything that XDP leaves, and on devices without XDP
+ * everything. VLAN tags are skb metadata here.
+ */
+#include "ingress.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* All that is looked at: outer IP, transport, inner IP, TCP or probe. */
+#define HEADERS (ETH_HLEN + 40 + 32 + 60 + sizeof(struct shunt_probe))
+
+/*
+ * The first packet that an accepted flow's peer sends over the transport. It
+ * proves that the peer took our answer: it knows our token, or our initial
+ * sequence number. Only now a slot is given away, so forged SYNs get none.
+ */
+static __always_inline struct shunt_flow *
+first_packet(const struct frame *fr, enum verdict verdict, __u64 now,
+	     __u32 *slot)
+{
+	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
+	const struct tcphdr *t = fr->l4;
+	const struct shunt_probe *b = fr->l4;
+
+	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
+	    hs->stage != SHUNT_HS_ANSWERED || hs->transport != fr->transport)
+		return NULL;
+	if (verdict == PROBE && bpf_ntohl(b->token) != hs->token_local)
+		return NULL;
+	if (verdict == SEGMENT && (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 ||
+				   !t->ack))
+		return NULL;
+	return flow_create(&fr->key, hs, now, slot);
+}
+
+static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
+				   const bool all)
+{
+	struct shunt_scratch *s = shunt_scratch();
+	void *data, *end;
+	struct frame fr = {};
+	struct shunt_flow *f;
+	enum verdict verdict;
+	__u32 slot = 0;
+	__u64 now;
+
+	if (!s)
+		return TC_ACT_UNSPEC;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (data + HEADERS > end && skb->len > end - data) {
+		pull(skb, HEADERS);
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+	}
+	if (data + ETH_HLEN > end)
+		return TC_ACT_UNSPEC;
+	verdict = look(&fr, data + ETH_HLEN, end, v6, skb->len - ETH_HLEN);
+	if (verdict == SYN) {
+		bpf_tail_call(skb, &stages, SHUNT_TAIL_SYN_IN);
+		return TC_ACT_UNSPEC;
+	}
+	if (verdict == OTHER || (verdict == PLAIN && !all))
+		return TC_ACT_UNSPEC;
+	f = flow_find(&fr.key, &slot);
+	now = now_ns();
+	if (verdict == PLAIN) {
+		if (f) {
+			f->plain_rx++;
+			track_rx(f, fr.l4, fr.payload, now);
+		}
+		return TC_ACT_UNSPEC;
+	}
+	if (!f)
+		f = first_packet(&fr, verdict, now, &slot);
+	if (!f) {
+		shunt_count(SHUNT_CNT_DECAP_UNKNOWN);
+		return TC_ACT_UNSPEC;
+	}
+	if (f->transport != fr.transport) {
+		shunt_count(SHUNT_CNT_DECAP_MISMATCH);
+		return TC_ACT_UNSPEC;
+	}
+	if (fr.drop_ce) {
+		shunt_count(SHUNT_CNT_DECAP_ECN);
+		return TC_ACT_SHOT;
+	}
+	if (verdict == PROBE) {
+		const struct shunt_probe *b = fr.l4;
+
+		if (bpf_ntohl(b->token) != f->token_local) {
+			shunt_count(SHUNT_CNT_PROBE_BAD);
+			return TC_ACT_UNSPEC;
+		}
+	} else {
+		track_rx(f, fr.l4, fr.payload, now);
+		f->rx_bytes += fr.payload;
+	}
+	hand_over(s, &fr, v6, slot, ETH_HLEN, verdict == PROBE);
+	bpf_tail_call(skb, &decap_tc_progs, fr.transport);
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int by_family(struct __sk_buff *skb, const bool all)
+{
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return ingress(skb, false, all);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		return ingress(skb, true, all);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc") int shunt_ingress_tc(struct __sk_buff *skb)
+{
+	return by_family(skb, true);
+}
+
+/* Behind XDP, which has seen plain segments already. */
+SEC("tc") int shunt_ingress_slow(struct __sk_buff *skb)
+{
+	return by_family(skb, false);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * XDP: the demultiplexer and the fast path. Segments of known flows lose their
+ * outer headers in place. Everything rare (SYNs, probes, the first packet of an
+ * accepted flow) passes to shunt_ingress_slow at TC ingress, where a reply can
+ * be sent on any device: XDP_TX into a veth whose peer runs no NAPI is lost.
+ */
+#include "ingress.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Offset of the IP header behind Ethernet and up to two VLAN tags, or 0. */
+static __always_inline __u32 find_ip(void *data, void *end, bool *v6)
+{
+	__be16 *type = data + offsetof(struct ethhdr, h_proto);
+	__u32 off = ETH_HLEN;
+
+	if (data + ETH_HLEN + 8 > end)
+		return 0;
+	for (int i = 0; i < 2; i++, type += 2, off += 4)
+		if (*type != bpf_htons(ETH_P_8021Q) &&
+		    *type != bpf_htons(ETH_P_8021AD))
+			break;
+	*v6 = *type == bpf_htons(ETH_P_IPV6);
+	return *v6 || *type == bpf_htons(ETH_P_IP) ? off : 0;
+}
+
+static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
+				   __u32 l3, const bool v6)
+{
+	struct shunt_scratch *s = shunt_scratch();
+	struct frame fr = {};
+	struct shunt_flow *f;
+	enum verdict verdict;
+	__u32 slot;
+	__u64 now;
+
+	if (!s)
+		return XDP_PASS;
+	verdict = look(&fr, data + l3, end, v6, bpf_xdp_get_buff_len(ctx) - l3);
+	if (verdict != SEGMENT && verdict != PLAIN)
+		return XDP_PASS;
+	f = flow_find(&fr.key, &slot);
+	if (!f)
+		return XDP_PASS;
+	now = now_ns();
+	if (verdict == PLAIN) {
+		f->plain_rx++;
+		track_rx(f, fr.l4, fr.payload, now);
+		return XDP_PASS;
+	}
+	if (f->transport != fr.transport) {
+		shunt_count(SHUNT_CNT_DECAP_MISMATCH);
+		return XDP_PASS;
+	}
+	if (fr.drop_ce) {
+		shunt_count(SHUNT_CNT_DECAP_ECN);
+		return XDP_DROP;
+	}
+	track_rx(f, fr.l4, fr.payload, now);
+	f->rx_bytes += fr.payload;
+	hand_over(s, &fr, v6, slot, l3, false);
+	bpf_tail_call(ctx, &decap_xdp_progs, fr.transport);
+	return XDP_PASS;
+}
+
+SEC("xdp.frags") int shunt_ingress_xdp(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	bool v6 = false;
+	__u32 l3 = find_ip(data, end, &v6);
+
+	if (!l3)
+		return XDP_PASS;
+	return v6 ? ingress(ctx, data, end, l3, true) :
+		    ingress(ctx, data, end, l3, false);
+}

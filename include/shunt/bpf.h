@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What every BPF object of ours has: the maps that pass a packet from a hook to
+ * a transport and back, counters, small helpers. Maps are __weak so that the
+ * objects of the hooks can be linked into one; a transport's are bound to the
+ * pinned ones of the instance by name.
+ */
+#ifndef SHUNT_BPF_H
+#define SHUNT_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include <shunt/shared.h>
+
+#ifndef TC_ACT_UNSPEC
+#define TC_ACT_UNSPEC (-1) /* go on with the next program: not our packet */
+#endif
+
+/*
+ * From a hook to the program it tail-calls, on the same CPU, for one packet.
+ * Programs of these types run with BH disabled and are not nested, but for the
+ * clone that probe_send() sends through egress, which runs to its end inside.
+ */
+struct shunt_scratch {
+	__u32 slot;	     /* of the flow */
+	__u32 probe_slot;    /* egress: this skb is a clone to make a probe of */
+	__u32 reply_ifindex; /* encap: redirect the result there */
+	__u16 outer;	     /* decap: offset of the outer IP header */
+	__u16 length;	     /* decap: bytes behind the outer IP header */
+	__be16 sport;	     /* encap: outer source port */
+	__u8 v6;
+	__u8 set_ce; /* decap: congestion experienced outside */
+	__u8 probe;  /* the inner packet is a probe */
+	__u8 pad[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct shunt_scratch);
+} scratch SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SHUNT_CNT_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, SHUNT_TAIL_MAX);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} stages SEC(".maps") __weak;
+
+static __always_inline struct shunt_scratch *shunt_scratch(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+static __always_inline void shunt_count(__u32 counter)
+{
+	__u64 *c = bpf_map_lookup_elem(&counters, &counter);
+
+	if (c)
+		(*c)++;
+}
+
+/* Folded sum of an IPv4 header without options; 0xffff when it is intact. */
+static __always_inline __u16 shunt_sum20(const void *header)
+{
+	const __u32 *w = header;
+	__u64 sum = (__u64)w[0] + w[1] + w[2] + w[3] + w[4];
+
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+#endif

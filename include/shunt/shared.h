@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What BPF programs and user space share: map layouts, the wire format, names.
+ *
+ * Everything here is part of the pinned state of a running instance: a change
+ * of layout or meaning needs a new SHUNT_ABI. Integers are in host order
+ * unless they are __be16/__be32. Times called _ns are CLOCK_MONOTONIC; times
+ * called _tick are the low 32 bits of CLOCK_MONOTONIC >> SHUNT_TICK_SHIFT.
+ */
+#ifndef SHUNT_SHARED_H
+#define SHUNT_SHARED_H
+
+#include <linux/types.h>
+
+#define SHUNT_ABI 1
+
+/* ---- limits ---- */
+
+#define SHUNT_MAX_FLOWS	     200000 /* default; `shunt up --flows N` */
+#define SHUNT_MAX_HANDSHAKES 16384  /* LRU: a SYN flood evicts only itself */
+#define SHUNT_MAX_PEERS	     4096   /* LRU */
+#define SHUNT_MAX_RULES	     128
+#define SHUNT_MAX_DEVICES    16
+#define SHUNT_MAX_TRANSPORTS 16
+#define SHUNT_NAME_LEN	     16
+
+/* 2^20 ns = 1.05 ms: a shift instead of a 64-bit division per packet. */
+#define SHUNT_TICK_SHIFT 20
+#define SHUNT_NSEC	 1000000000ULL
+
+/* How long a proof that a path works is good for new flows. */
+#define SHUNT_VERIFIED_NS (120 * SHUNT_NSEC)
+/* How long a path that failed is left alone. */
+#define SHUNT_HOLDDOWN_NS (60 * SHUNT_NSEC)
+/* A flow without packets for so long may lose its slot when slots are short. */
+#define SHUNT_IDLE_NS (3600 * SHUNT_NSEC)
+/* How long user space goes on showing a flow that has ended. */
+#define SHUNT_LINGER_NS (60 * SHUNT_NSEC)
+
+/* ---- names: one list each, expanded to an enum here, to text in ctl/ ---- */
+
+/* Transport numbers travel in the handshake option: never renumber. */
+#define SHUNT_TCP     0 /* leave the connection alone */
+#define SHUNT_UDP     1
+#define SHUNT_UDPLITE 2
+#define SHUNT_NO_TRANSPORT 0xff
+
+#define SHUNT_PATHS(X)                                                         \
+	X(SEGMENT, segment, "TCP segments inside the transport, in the kernel")\
+	X(MESSAGE, message, "application messages through the proxy")
+
+#define SHUNT_ROLES(X)                                                         \
+	X(ACTIVE, active, "this host connected")                               \
+	X(PASSIVE, passive, "this host accepted")
+
+/* What `shunt flows` calls the state of a flow. Derived, never stored. */
+#define SHUNT_STATES(X)                                                        \
+	X(TCP, tcp, "plain TCP")                                               \
+	X(PROBING, probing, "plain TCP, waiting for the echo of a probe")      \
+	X(REDIRECTED, redirected, "on the transport")                          \
+	X(FALLBACK, fallback, "was on the transport, is on TCP again")         \
+	X(CLOSED, closed, "the connection has ended")
+
+/* Why a flow is not on the transport. */
+#define SHUNT_REASONS(X)                                                       \
+	X(NONE, none, "")                                                      \
+	X(POLICY, policy, "the policy leaves it on TCP")                       \
+	X(SYN_BUSY, syn-options, "its SYN carries data, MD5, AO, MPTCP or TFO")\
+	X(NO_ROOM, no-room, "no room for our option in its SYN")               \
+	X(NO_ANSWER, no-answer, "the peer did not answer our option")          \
+	X(MUTED, muted, "options to this peer were lost; not offered for now") \
+	X(REFUSED, refused, "the peer's policy or version refused")            \
+	X(WAITING, waiting, "negotiated; nothing heard over the transport yet")\
+	X(UNVERIFIED, unverified, "no echo yet")                               \
+	X(NO_ECHO, no-echo, "probes were not echoed: the path is blocked")     \
+	X(BLOCKED, blocked, "the path was found blocked a short time ago")     \
+	X(STALLED, stalled, "retransmissions without progress")                \
+	X(TABLE_FULL, table-full, "the flow table is full of live flows")      \
+	X(NO_TRANSPORT, no-transport, "the transport is not deployed")
+
+/* Counters of `shunt stats`, per instance, summed over CPUs. */
+#define SHUNT_COUNTERS(X)                                                      \
+	X(CONNECT, connections, "connections that the policy wants redirected")\
+	X(OFFER, offers_sent, "SYNs sent with our option")                     \
+	X(OFFER_RX, offers_received, "SYNs received with our option")          \
+	X(ANSWER, answers_sent, "SYN-ACKs sent with our option")               \
+	X(ANSWER_RX, answers_received, "SYN-ACKs received with our option")    \
+	X(LEFT_ALONE, syns_left_alone, "SYNs with data, MD5, AO, MPTCP, TFO")  \
+	X(FLOW, flows_created, "flows negotiated")                             \
+	X(REDIRECTED, flows_redirected, "flows that switched to the transport")\
+	X(TABLE_FULL, flows_table_full, "flows kept on TCP: table full")       \
+	X(RECYCLED, flows_recycled, "slots of ended or idle flows reused")     \
+	X(FALLBACK, flows_fallback, "flows sent back to TCP")                  \
+	X(SUSPECT, flows_suspect, "times a stall sent a flow back to probing") \
+	X(PROBE, probes_sent, "probes sent")                                   \
+	X(PROBE_RX, probes_received, "probes received and echoed")             \
+	X(ECHO_RX, echoes_received, "echoes that proved a path")               \
+	X(PROBE_BAD, probes_refused, "probes with a wrong token or flow")      \
+	X(ENCAP, encap_packets, "packets put into a transport (GSO counts 1)") \
+	X(ENCAP_TOO_BIG, encap_too_big, "packets sent as TCP: above the MTU")  \
+	X(ENCAP_FAILED, encap_failed, "packets sent as TCP: encap failed")     \
+	X(DECAP, decap_packets, "packets taken out of a transport")            \
+	X(DECAP_MALFORMED, decap_malformed, "passed untouched: malformed")     \
+	X(DECAP_UNKNOWN, decap_unknown, "passed untouched: no such flow")      \
+	X(DECAP_MISMATCH, decap_mismatch, "passed untouched: wrong transport") \
+	X(DECAP_FAILED, decap_failed, "dropped: could not be taken out")       \
+	X(DECAP_ECN, decap_ecn_dropped, "dropped: CE on a not-ECT segment")
+
+enum shunt_path {
+#define X(id, name, text) SHUNT_PATH_##id,
+	SHUNT_PATHS(X)
+#undef X
+	SHUNT_PATH_MAX
+};
+enum shunt_role {
+#define X(id, name, text) SHUNT_ROLE_##id,
+	SHUNT_ROLES(X)
+#undef X
+	SHUNT_ROLE_MAX
+};
+enum shunt_state {
+#define X(id, name, text) SHUNT_STATE_##id,
+	SHUNT_STATES(X)
+#undef X
+	SHUNT_STATE_MAX
+};
+enum shunt_reason {
+#define X(id, name, text) SHUNT_REASON_##id,
+	SHUNT_REASONS(X)
+#undef X
+	SHUNT_REASON_MAX
+};
+enum shunt_counter {
+#define X(id, name, text) SHUNT_CNT_##id,
+	SHUNT_COUNTERS(X)
+#undef X
+	SHUNT_CNT_MAX
+};
+
+/* ---- flows ---- */
+
+/* IPv4 as v4-mapped (::ffff:a.b.c.d), network order. */
+struct shunt_addr {
+	__be32 w[4];
+};
+
+struct shunt_key {
+	struct shunt_addr local;
+	struct shunt_addr remote;
+	__be16 lport;
+	__be16 rport;
+};
+
+/*
+ * Life of a slot of the flow table. Only FREE, ENDED and long idle LIVE slots
+ * are given to a new flow, always by compare-and-swap to CLAIMED.
+ */
+enum shunt_life {
+	SHUNT_FREE,
+	SHUNT_CLAIMED,
+	SHUNT_LIVE,
+	SHUNT_ENDED,
+};
+
+/* How this host sends a flow. Receiving needs no state: a negotiated flow is
+ * decapsulated for as long as its slot lives. */
+enum shunt_tx {
+	SHUNT_TX_PLAIN,	   /* TCP, see reason */
+	SHUNT_TX_PROBING,  /* TCP, until a probe is echoed or given up */
+	SHUNT_TX_ENCAP,	   /* transport */
+	SHUNT_TX_FALLBACK, /* TCP for the rest of its life, see reason */
+};
+
+#define SHUNT_F_FIN_TX	  0x01
+#define SHUNT_F_FIN_RX	  0x02
+#define SHUNT_F_WAS_ENCAP 0x04 /* was on the transport at least once */
+
+/* The slot number is the flow's id on this host; slot 0 is never used. */
+struct shunt_flow {
+	struct shunt_key key;
+	__u32 life;	    /* enum shunt_life */
+	__u8 role;	    /* enum shunt_role */
+	__u8 transport;	    /* SHUNT_UDP … */
+	__u8 path;	    /* enum shunt_path */
+	__u8 reason;	    /* enum shunt_reason */
+	__u8 tx;	    /* enum shunt_tx */
+	__u8 flags;	    /* SHUNT_F_… */
+	__u8 stalls;	    /* retransmissions without a word from the peer */
+	__u8 probes;	    /* probes sent since probing began */
+	__u32 token_local;  /* the peer proves itself with this one */
+	__u32 token_remote; /* we prove ourselves with this one */
+	__u32 nonce;	    /* of our outstanding probe */
+	__be16 sport;	    /* outer source port: the flow's hash */
+	__u16 reserved;
+	__u64 tx_bytes; /* TCP payload sent over the transport */
+	__u64 rx_bytes; /* TCP payload received over the transport */
+	__u64 seen_ns;	/* last packet in either direction */
+	__u64 created_ns;
+	__u32 tx_next;	    /* sequence number after the highest sent */
+	__u32 rx_ack;	    /* highest acknowledgement received */
+	__u32 heard_tick;   /* last advance of rx_ack or bare acknowledgement */
+	__u32 stall_tick;   /* last retransmission counted in stalls */
+	__u32 probe_tick;   /* last probe sent */
+	__u32 refresh_tick; /* last time the peer's proof was renewed */
+	__u32 flow_remote;  /* the peer's id for this flow */
+	__u32 plain_rx;	    /* TCP segments received outside the transport */
+};
+
+/* ---- handshakes: intents, offers, answers; connections without a flow ---- */
+
+enum shunt_stage {
+	SHUNT_HS_INTENT,   /* active: SOCK_OPS wants it, no SYN seen yet */
+	SHUNT_HS_OFFERED,  /* active: SYN with option sent */
+	SHUNT_HS_BARE,	   /* active: SYN sent without option, see reason */
+	SHUNT_HS_HEARD,	   /* passive: SYN with option received */
+	SHUNT_HS_ANSWERED, /* passive: SYN-ACK with option sent */
+	SHUNT_HS_DONE,	   /* the flow exists */
+	SHUNT_HS_REFUSED,  /* stays TCP, see reason */
+};
+
+#define SHUNT_HS_RETRANSMITTED 0x01 /* the SYN was sent again, bare */
+
+struct shunt_handshake {
+	__u64 created_ns;
+	__u32 token_local;
+	__u32 token_remote;
+	__u32 isn_local;
+	__u32 isn_remote;
+	__u32 flow_remote;
+	__u8 stage; /* enum shunt_stage */
+	__u8 role;
+	__u8 transport;
+	__u8 path;
+	__u8 reason;
+	__u8 flags; /* SHUNT_HS_… */
+	__u8 reserved[6];
+};
+
+/* ---- peers: what is known of a path, per remote address and transport ---- */
+
+struct shunt_peer_key {
+	struct shunt_addr addr;
+	__u32 transport; /* SHUNT_TCP: what concerns the handshake option */
+};
+
+struct shunt_peer {
+	__u64 first_ns;
+	__u64 answered_ns;	/* last time an option was answered */
+	__u64 verified_ns;	/* last proof that our packets arrive */
+	__u64 blocked_until_ns; /* no probes before */
+	__u64 muted_until_ns;	/* no options before */
+	__u32 flows;
+	__u32 fallbacks;
+};
+
+/* ---- policy ---- */
+
+/*
+ * First match wins. remote/prefix_len in v4-mapped space (IPv4 /n is 96 + n);
+ * ports are the service's: the remote one of connections we make, the local
+ * one of those we accept. Rules with a cgroup match only connections we make.
+ */
+struct shunt_rule {
+	struct shunt_addr remote;
+	__u64 cgroup; /* id of a cgroup v2, 0 for any */
+	__u16 port_lo;
+	__u16 port_hi;
+	__u8 prefix_len;
+	__u8 cgroup_level; /* depth of the cgroup below the root */
+	__u8 transport;
+	__u8 path;
+};
+
+/* Rules are kept twice: one half is active, the other is written, then
+ * settings.rules_half is flipped, so that BPF never sees half an edit. */
+struct shunt_settings {
+	__u32 abi;
+	__u32 rules_half; /* 0 or 1: rules[half * SHUNT_MAX_RULES …] */
+	__u32 n_rules[2];
+	__u8 default_transport; /* for connections that no rule matches */
+	__u8 default_path;
+	__u8 reserved[2];
+	__u32 max_flows;
+	__u64 netns_cookie;
+	__u64 started_ns;
+	__u64 cgroup; /* id of the cgroup SOCK_OPS is attached to */
+};
+
+/* ---- devices and transports ---- */
+
+enum shunt_ingress { SHUNT_INGRESS_XDP, SHUNT_INGRESS_TC };
+enum shunt_attach { SHUNT_ATTACH_TCX, SHUNT_ATTACH_CLSACT };
+
+struct shunt_device {
+	__u32 ifindex;	  /* 0: entry not used */
+	__u8 ingress;	  /* enum shunt_ingress */
+	__u8 attach;	  /* enum shunt_attach, for both TC programs */
+	__u8 made_clsact; /* the qdisc is ours to remove */
+	__u8 reserved;
+	char name[SHUNT_NAME_LEN];
+};
+
+#define SHUNT_T_GSO 0x01 /* the kernel can segment below this header */
+
+struct shunt_transport {
+	char name[SHUNT_NAME_LEN];
+	__u8 ip_proto;	 /* IPPROTO_UDP … */
+	__u8 header_len; /* bytes between the outer and the inner IP header */
+	__u8 flags;	 /* SHUNT_T_… */
+	__u8 version;
+	__u32 deployed; /* 1 when its programs are in the arrays */
+};
+
+/* Slow paths, reached from the hooks by tail call through `stages`. */
+enum shunt_tail {
+	SHUNT_TAIL_SYN_OUT,   /* TC egress: SYN and SYN-ACK */
+	SHUNT_TAIL_SYN_IN,    /* TC ingress: SYN and SYN-ACK */
+	SHUNT_TAIL_PROBE_OUT, /* TC egress: turn a clone into a probe */
+	SHUNT_TAIL_PROBE_IN,  /* TC ingress: a probe, after decap */
+	SHUNT_TAIL_MAX,
+};
+
+/* ---- wire ---- */
+
+#define SHUNT_PORT 6080 /* GUE, draft-ietf-intarea-gue */
+
+/* RFC 6994: experimental TCP option, 16-bit ExID. */
+#define SHUNT_TCPOPT_KIND    254
+#define SHUNT_TCPOPT_EXID    0x5348
+#define SHUNT_TCPOPT_VERSION 1
+
+#define SHUNT_OPT_OFFER	 1
+#define SHUNT_OPT_ANSWER 2
+
+struct shunt_option {
+	__u8 kind;
+	__u8 len;
+	__be16 exid;
+	__u8 version_type; /* version << 4 | SHUNT_OPT_… */
+	__u8 path;	   /* enum shunt_path */
+	__u8 transport;
+	__u8 reserved; /* sent as 0, ignored */
+	__be32 flow;   /* the sender's id for the flow, or 0 */
+	__be32 token;  /* what the receiver proves itself with from now on */
+} __attribute__((packed));
+
+/*
+ * A probe is an inner IP packet of protocol 253 (RFC 3692: experiments), so it
+ * takes the same encap and decap as the flow's segments, for any transport.
+ * `scratch` is where the checksum offload of the segment that the probe was
+ * cloned from writes (csum_start = L4, csum_offset = 16): never read.
+ */
+#define SHUNT_PROBE_PROTO   253
+#define SHUNT_PROBE_VERSION 1
+#define SHUNT_PROBE_MAGIC   0x5348
+
+#define SHUNT_PROBE_ASKS  0x01 /* echo my nonce */
+#define SHUNT_PROBE_ECHOS 0x02 /* this is your nonce */
+
+struct shunt_probe {
+	__be16 magic;
+	__u8 version;
+	__u8 flags;
+	__be16 sport; /* TCP ports of the flow, as in its segments */
+	__be16 dport;
+	__be32 token; /* the receiver's token */
+	__be32 nonce; /* the sender's, if ASKS */
+	__be16 scratch;
+	__be16 reserved;
+	__be32 echo; /* the receiver's nonce, if ECHOS */
+	__u8 transport;
+	__u8 pad[3];
+};
+
+/* ---- layout ---- */
+
+#define SHUNT_ASSERT(cond) _Static_assert(cond, #cond)
+
+SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
+SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
+SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
+SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
+SHUNT_ASSERT(sizeof(struct shunt_peer) == 48);
+SHUNT_ASSERT(sizeof(struct shunt_rule) == 32);
+SHUNT_ASSERT(sizeof(struct shunt_settings) == 48);
+SHUNT_ASSERT(sizeof(struct shunt_device) == 24);
+SHUNT_ASSERT(sizeof(struct shunt_transport) == 24);
+SHUNT_ASSERT(sizeof(struct shunt_option) == 16);
+SHUNT_ASSERT(sizeof(struct shunt_probe) == 28);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_probe, scratch) == 16);
+
+#endif
