@@ -37,7 +37,8 @@ CTL_OBJ	:= $(CTL_SRC:%.c=$(B)/%.o)
 CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 
 WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
-PERF_BIN := $(patsubst perf/%.c,$(B)/perf/%,$(wildcard perf/*.c))
+PERF_BIN := $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
+PERF_BPF := $(patsubst perf/%.c,$(B)/perf/%.o,$(wildcard perf/*.bpf.c))
 TEST_BIN := $(patsubst selftests/%.c,$(B)/selftests/%,$(wildcard selftests/test_*.c))
 TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),$(wildcard selftests/*.c)))
 
@@ -45,11 +46,15 @@ TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),
 .SECONDARY:
 .PHONY: all tests demo check perf deps install uninstall format lint clean
 
-all: $(B)/shunt $(if $(WIRE_OBJ),$(B)/testbed-wire) $(PERF_BIN)
+all: $(B)/shunt $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
 
 # ---- BPF ----
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/perf/%.bpf.o: perf/%.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
 
@@ -78,7 +83,7 @@ $(B)/testbed-wire: $(WIRE_OBJ)
 	$(CC) $(LDFLAGS) $^ -o $@
 
 $(B)/perf/%: $(B)/perf/%.o
-	$(CC) $(LDFLAGS) $^ -o $@
+	$(CC) $(LDFLAGS) $^ -o $@ -ljansson -lpthread
 
 # ---- tests ----
 

@@ -87,7 +87,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 				  struct shunt_scratch *s, const bool v6)
 {
 	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = start_of(skb), *end = end_of(skb);
 	struct shunt_transport *tr;
 	struct ip_view ip;
 	struct shunt_flow *f;
@@ -98,8 +98,8 @@ static __always_inline int egress(struct __sk_buff *skb,
 
 	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
 		pull(skb, ETH_HLEN + 60 + sizeof(*t));
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
+		data = start_of(skb);
+		end = end_of(skb);
 	}
 	if (parse_ip(data + ETH_HLEN, end, v6, &ip) || ip.proto != IPPROTO_TCP)
 		return TC_ACT_UNSPEC;
@@ -107,11 +107,11 @@ static __always_inline int egress(struct __sk_buff *skb,
 	if ((void *)(t + 1) > end)
 		return TC_ACT_UNSPEC;
 	if (t->syn) {
-		bpf_tail_call(skb, &stages, SHUNT_TAIL_SYN_OUT);
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_OUT);
 		return TC_ACT_UNSPEC;
 	}
 	key_out(&key, data + ETH_HLEN, v6, t->source, t->dest);
-	f = flow_find(&key, &slot);
+	f = flow_find(s, &key, &slot);
 	if (!f)
 		return TC_ACT_UNSPEC;
 	headers = ip.hlen + t->doff * 4;
@@ -140,7 +140,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	s->v6 = v6;
 	s->probe = 0;
 	s->reply_ifindex = 0;
-	bpf_tail_call(skb, &encap_progs, number);
+	shunt_tail_call(skb, &encap_progs, number);
 	/* Still here: the transport has been withdrawn. */
 	f->tx_bytes -= payload;
 	shunt_count(SHUNT_CNT_ENCAP_FAILED);
@@ -155,7 +155,7 @@ SEC("tc") int shunt_egress(struct __sk_buff *skb)
 	if (!s)
 		return TC_ACT_UNSPEC;
 	if (s->probe_slot) {
-		bpf_tail_call(skb, &stages, SHUNT_TAIL_PROBE_OUT);
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_PROBE_OUT);
 		return TC_ACT_SHOT;
 	}
 	if (skb->protocol == bpf_htons(ETH_P_8021Q) ||

@@ -111,12 +111,12 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	struct tcphdr *t;
 
 	y->v6 = v6;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
+	data = start_of(skb);
+	end = end_of(skb);
 	if (data + ETH_HLEN + 60 + sizeof(*t) > end) {
 		pull(skb, ETH_HLEN + 60 + sizeof(*t));
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
+		data = start_of(skb);
+		end = end_of(skb);
 	}
 	if (parse_ip(data + ETH_HLEN, end, v6, &ip) ||
 	    ip.proto != IPPROTO_TCP)

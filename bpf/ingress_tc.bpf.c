@@ -7,8 +7,31 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* All that is looked at: outer IP, transport, inner IP, TCP or probe. */
-#define HEADERS (ETH_HLEN + 40 + 32 + 60 + sizeof(struct shunt_probe))
+/*
+ * Make linear what look() reads. In two steps, because pulling copies: most skbs
+ * have all headers in the linear part and no more (a 64 KB one from a veth), and
+ * many drivers leave a plain segment with just its own.
+ */
+static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
+{
+	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const __u32 proto = v6 ? offsetof(struct ipv6hdr, nexthdr) :
+				 offsetof(struct iphdr, protocol);
+	const __u32 plain = ETH_HLEN + ip + sizeof(struct tcphdr);
+	const __u32 nested = plain + sizeof(struct udphdr) + ip;
+	void *data = start_of(skb), *end = end_of(skb);
+
+	if (data + plain > end) {
+		pull(skb, plain);
+		data = start_of(skb);
+		end = end_of(skb);
+	}
+	if (data + plain > end ||
+	    *(__u8 *)(data + ETH_HLEN + proto) == IPPROTO_TCP)
+		return;
+	if (data + nested > end)
+		pull(skb, nested + 32 + 40);
+}
 
 /*
  * The first packet that an accepted flow's peer sends over the transport. It
@@ -47,23 +70,19 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 
 	if (!s)
 		return TC_ACT_UNSPEC;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	if (data + HEADERS > end && skb->len > end - data) {
-		pull(skb, HEADERS);
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-	}
+	linearise(skb, v6);
+	data = start_of(skb);
+	end = end_of(skb);
 	if (data + ETH_HLEN > end)
 		return TC_ACT_UNSPEC;
 	verdict = look(&fr, data + ETH_HLEN, end, v6, skb->len - ETH_HLEN);
 	if (verdict == SYN) {
-		bpf_tail_call(skb, &stages, SHUNT_TAIL_SYN_IN);
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_IN);
 		return TC_ACT_UNSPEC;
 	}
 	if (verdict == OTHER || (verdict == PLAIN && !all))
 		return TC_ACT_UNSPEC;
-	f = flow_find(&fr.key, &slot);
+	f = flow_find(s, &fr.key, &slot);
 	now = now_ns();
 	if (verdict == PLAIN) {
 		if (f) {
@@ -98,7 +117,7 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		f->rx_bytes += fr.payload;
 	}
 	hand_over(s, &fr, v6, slot, ETH_HLEN, verdict == PROBE);
-	bpf_tail_call(skb, &decap_tc_progs, fr.transport);
+	shunt_tail_call(skb, &decap_tc_progs, fr.transport);
 	return TC_ACT_UNSPEC;
 }
 

@@ -40,7 +40,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	verdict = look(&fr, data + l3, end, v6, bpf_xdp_get_buff_len(ctx) - l3);
 	if (verdict != SEGMENT && verdict != PLAIN)
 		return XDP_PASS;
-	f = flow_find(&fr.key, &slot);
+	f = flow_find(s, &fr.key, &slot);
 	if (!f)
 		return XDP_PASS;
 	now = now_ns();
@@ -60,7 +60,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	track_rx(f, fr.l4, fr.payload, now);
 	f->rx_bytes += fr.payload;
 	hand_over(s, &fr, v6, slot, l3, false);
-	bpf_tail_call(ctx, &decap_xdp_progs, fr.transport);
+	shunt_tail_call(ctx, &decap_xdp_progs, fr.transport);
 	return XDP_PASS;
 }
 

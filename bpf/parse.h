@@ -93,6 +93,27 @@ static __always_inline void key_in(struct shunt_key *k, void *ip, const bool v6,
 	k->rport = source;
 }
 
+/*
+ * The bounds of a packet, after a program may have changed them. The barrier
+ * keeps the compiler from merging two reads as 32-bit values, which the verifier
+ * then takes for numbers.
+ */
+static __always_inline void *start_of(struct __sk_buff *skb)
+{
+	void *p = (void *)(long)skb->data;
+
+	asm volatile("" : "+r"(p));
+	return p;
+}
+
+static __always_inline void *end_of(struct __sk_buff *skb)
+{
+	void *p = (void *)(long)skb->data_end;
+
+	asm volatile("" : "+r"(p));
+	return p;
+}
+
 /* Make the first n bytes readable through packet pointers, for skbs that keep
  * their headers in fragments. Call it when a look has failed: it may copy. */
 static __always_inline void pull(struct __sk_buff *skb, __u32 n)

@@ -144,8 +144,9 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 
 static __always_inline void on_close(const struct shunt_key *k)
 {
+	struct shunt_scratch *s = shunt_scratch();
 	__u32 slot;
-	struct shunt_flow *f = flow_find(k, &slot);
+	struct shunt_flow *f = s ? flow_find(s, k, &slot) : NULL;
 
 	/* The slot keeps serving what TIME_WAIT still has to say, until a new
 	 * flow needs it. */

@@ -28,6 +28,8 @@
 #define TC_ACT_UNSPEC (-1) /* go on with the next program: not our packet */
 #endif
 
+#define SHUNT_HINTS 64
+
 /*
  * From a hook to the program it tail-calls, on the same CPU, for one packet.
  * Programs of these types run with BH disabled and are not nested, but for the
@@ -44,6 +46,7 @@ struct shunt_scratch {
 	__u8 set_ce; /* decap: congestion experienced outside */
 	__u8 probe;  /* the inner packet is a probe */
 	__u8 pad[3];
+	__u32 hint[SHUNT_HINTS]; /* slots found last on this CPU, see flow.h */
 };
 
 struct {
@@ -81,6 +84,21 @@ static __always_inline void shunt_count(__u32 counter)
 	if (c)
 		(*c)++;
 }
+
+/*
+ * Tail call by transport number. A constant index lets the JIT patch in a direct
+ * jump, where a variable one goes through a retpoline: worth a compare for the
+ * transports that most flows use. Returns if the transport has no program.
+ */
+#define shunt_tail_call(ctx, map, number)                                      \
+	do {                                                                   \
+		if ((number) == SHUNT_UDP)                                     \
+			bpf_tail_call_static(ctx, map, SHUNT_UDP);             \
+		else if ((number) == SHUNT_UDPLITE)                            \
+			bpf_tail_call_static(ctx, map, SHUNT_UDPLITE);         \
+		else                                                           \
+			bpf_tail_call(ctx, map, number);                       \
+	} while (0)
 
 /* Folded sum of an IPv4 header without options; 0xffff when it is intact. */
 static __always_inline __u16 shunt_sum20(const void *header)

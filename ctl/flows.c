@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* shunt flows */
+#include "ctl.h"
+#include "instance.h"
+#include "out.h"
+#include "table.h"
+#include "transport.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+	"usage: shunt flows [-j]\n"
+	"\n"
+	"Lists the connections that shunt knows. For those on a transport the\n"
+	"last column names it, for the others it says why they are not.\n"
+	"Connections that have ended are shown for a minute.\n"
+	"\n"
+	"  >, <        this host connected, this host accepted\n"
+	"  tcp         plain TCP\n"
+	"  probing     plain TCP, waiting for the echo of a probe\n"
+	"  redirected  on the transport\n"
+	"  fallback    was on the transport, is on TCP again\n"
+	"  closed      the connection has ended\n"
+	"  TX, RX      bytes of payload sent and received over the transport\n"
+	"\n"
+	"  -j          JSON: an array of objects\n"
+	"\n"
+	"example: shunt flows -j | jq '.[] | select(.state == \"fallback\")'\n";
+
+/* A line of the list, whatever it came from. */
+struct row {
+	struct shunt_key key;
+	__u32 id; /* slot, or 0 when there is no flow */
+	enum shunt_state state;
+	__u8 role;
+	__u8 transport;
+	__u8 path;
+	__u8 reason;
+	__u64 tx_bytes;
+	__u64 rx_bytes;
+	__u64 created_ns;
+	__u64 seen_ns;
+};
+
+struct list {
+	struct row *rows;
+	size_t n;
+	size_t room;
+	__u64 now;
+	int index; /* map flow_index */
+	int flows; /* map flows */
+	struct shunt_transport transports[SHUNT_MAX_TRANSPORTS];
+};
+
+static int add_row(struct list *list, const struct row *row)
+{
+	if (list->n == list->room) {
+		size_t room = list->room ? 2 * list->room : 256;
+		struct row *rows = reallocarray(list->rows, room, sizeof(*row));
+
+		if (!rows)
+			return shunt_err(-ENOMEM, "out of memory");
+		list->rows = rows;
+		list->room = room;
+	}
+	list->rows[list->n++] = *row;
+	return 0;
+}
+
+static int add_flow(const void *key, const void *value, void *arg)
+{
+	const struct shunt_flow *flow = value;
+	struct list *list = arg;
+	struct row row = {
+		.key = flow->key,
+		.id = *(const __u32 *)key,
+		.role = flow->role,
+		.transport = flow->transport,
+		.path = flow->path,
+		.reason = flow->reason,
+		.tx_bytes = flow->tx_bytes,
+		.rx_bytes = flow->rx_bytes,
+		.created_ns = flow->created_ns,
+		.seen_ns = flow->seen_ns,
+	};
+
+	if (!row.id || flow_state(flow, list->now, &row.state))
+		return 0;
+	return add_row(list, &row);
+}
+
+static bool has_live_flow(const struct list *list, const struct shunt_key *key)
+{
+	struct shunt_flow flow;
+	__u32 slot;
+
+	return !bpf_map_lookup_elem(list->index, key, &slot) &&
+	       !bpf_map_lookup_elem(list->flows, &slot, &flow) &&
+	       flow.life == SHUNT_LIVE && !memcmp(&flow.key, key, sizeof(*key));
+}
+
+/* A SYN that is retransmitted after a second has not been answered. */
+#define ANSWER_NS SHUNT_NSEC
+
+static unsigned handshake_reason(const struct shunt_handshake *hs, __u64 now)
+{
+	if (hs->reason != SHUNT_REASON_NONE)
+		return hs->reason;
+	if (hs->stage == SHUNT_HS_ANSWERED)
+		return SHUNT_REASON_WAITING;
+	if (hs->stage == SHUNT_HS_OFFERED &&
+	    ns_since(now, hs->created_ns) > ANSWER_NS)
+		return SHUNT_REASON_NO_ANSWER;
+	return SHUNT_REASON_NONE;
+}
+
+static int add_handshake(const void *key, const void *value, void *arg)
+{
+	const struct shunt_handshake *hs = value;
+	struct list *list = arg;
+	struct row row = {
+		.state = hs->stage == SHUNT_HS_ANSWERED ? SHUNT_STATE_PROBING
+							: SHUNT_STATE_TCP,
+		.role = hs->role,
+		.transport = hs->transport,
+		.path = hs->path,
+		.reason = handshake_reason(hs, list->now),
+		.created_ns = hs->created_ns,
+		.seen_ns = hs->created_ns,
+	};
+
+	memcpy(&row.key, key, sizeof(row.key));
+	if (hs->stage == SHUNT_HS_DONE || has_live_flow(list, &row.key))
+		return 0;
+	return add_row(list, &row);
+}
+
+static int collect(const struct instance *in, struct list *list)
+{
+	int handshakes, err;
+
+	list->now = now_ns();
+	err = transport_read_all(in->dir, list->transports);
+	if (err)
+		return err;
+	list->index = instance_map(in, "flow_index");
+	list->flows = instance_map(in, "flows");
+	handshakes = instance_map(in, "handshakes");
+	if (list->index < 0 || list->flows < 0 || handshakes < 0) {
+		err = -ENOENT;
+		goto out;
+	}
+	err = table_walk(list->flows, add_flow, list);
+	if (!err)
+		err = table_walk(handshakes, add_handshake, list);
+out:
+	if (list->index >= 0)
+		close(list->index);
+	if (list->flows >= 0)
+		close(list->flows);
+	if (handshakes >= 0)
+		close(handshakes);
+	return err;
+}
+
+static json_t *row_json(const struct list *list, const struct row *row)
+{
+	char local[ENDPOINT_LEN], remote[ENDPOINT_LEN];
+
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:f, s:f}",
+		"local",
+		format_endpoint(local, &row->key.local, row->key.lport),
+		"remote",
+		format_endpoint(remote, &row->key.remote, row->key.rport),
+		"role", role_name(row->role), "transport",
+		transport_name(list->transports, row->transport), "path",
+		path_name(row->path), "state", state_name(row->state), "reason",
+		reason_name(row->reason), "tx_bytes", (json_int_t)row->tx_bytes,
+		"rx_bytes", (json_int_t)row->rx_bytes, "id", row->id, "age",
+		seconds(ns_since(list->now, row->created_ns)), "idle",
+		seconds(ns_since(list->now, row->seen_ns)));
+}
+
+/* One object after the other: 200,000 of them at once would be 300 MB. */
+static int print_json_rows(const struct list *list)
+{
+	int err = 0;
+
+	putchar('[');
+	for (size_t i = 0; !err && i < list->n; i++) {
+		json_t *json = row_json(list, &list->rows[i]);
+
+		fputs(i ? ",\n " : "\n ", stdout);
+		if (!json)
+			err = shunt_err(-ENOMEM, "out of memory");
+		else if (json_dumpf(json, stdout, JSON_REAL_PRECISION(9)))
+			err = shunt_err(-EIO, "cannot write JSON to stdout");
+		json_decref(json);
+	}
+	puts(list->n ? "\n]" : "]");
+	return err;
+}
+
+static void print_table(const struct list *list)
+{
+	char local[ENDPOINT_LEN], remote[ENDPOINT_LEN];
+	char tx[SIZE_LEN], rx[SIZE_LEN];
+	int local_width = strlen("LOCAL"), remote_width = strlen("REMOTE");
+
+	for (size_t i = 0; i < list->n; i++) {
+		const struct shunt_key *key = &list->rows[i].key;
+		int len;
+
+		len = strlen(format_endpoint(local, &key->local, key->lport));
+		if (len > local_width)
+			local_width = len;
+		len = strlen(format_endpoint(remote, &key->remote, key->rport));
+		if (len > remote_width)
+			remote_width = len;
+	}
+	printf("%-*s   %-*s %-10s %4s %4s %s\n", local_width, "LOCAL",
+	       remote_width, "REMOTE", "STATE", "TX", "RX", "VIA/WHY");
+	for (size_t i = 0; i < list->n; i++) {
+		const struct row *row = &list->rows[i];
+		const char *note;
+
+		note = row->state == SHUNT_STATE_REDIRECTED ||
+				       row->state == SHUNT_STATE_CLOSED
+			       ? transport_name(list->transports,
+						row->transport)
+			       : reason_name(row->reason);
+		printf("%-*s %c %-*s %-10s %4s %4s %s\n", local_width,
+		       format_endpoint(local, &row->key.local, row->key.lport),
+		       row->role == SHUNT_ROLE_ACTIVE ? '>' : '<', remote_width,
+		       format_endpoint(remote, &row->key.remote,
+				       row->key.rport),
+		       state_name(row->state), format_size(tx, row->tx_bytes),
+		       format_size(rx, row->rx_bytes), note);
+	}
+}
+
+static int run(struct context *ctx, int argc, char **argv)
+{
+	struct list list = {};
+	struct instance in;
+	int err;
+
+	err = no_options(ctx, argc, argv);
+	if (!err)
+		err = require_root(ctx);
+	if (!err)
+		err = instance_open(&in);
+	if (err)
+		return err;
+	err = collect(&in, &list);
+	instance_close(&in);
+	if (!err && ctx->json)
+		err = print_json_rows(&list);
+	else if (!err)
+		print_table(&list);
+	free(list.rows);
+	return err;
+}
+
+const struct command command_flows = {
+	.name = "flows",
+	.summary = "list connections, and why one is not redirected",
+	.help = help,
+	.run = run,
+};

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Options, the same in every sub-command. */
+#include "ctl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int next_option(struct context *ctx, int argc, char **argv,
+		const char *short_options, const struct option *options)
+{
+	int opt;
+
+	opterr = 0;
+	opt = getopt_long(argc, argv, short_options, options, NULL);
+	switch (opt) {
+	case 'h':
+		fputs(ctx->command->help, stdout);
+		ctx->helped = true;
+		return '?';
+	case 'j':
+		ctx->json = true;
+		return next_option(ctx, argc, argv, short_options, options);
+	case 'v':
+		libbpf_log_setup(true);
+		return next_option(ctx, argc, argv, short_options, options);
+	case ':':
+		shunt_usage(ctx, "%s: %s needs a value", ctx->command->name,
+			    argv[optind - 1]);
+		return '?';
+	case '?':
+		shunt_usage(ctx, "%s: unknown option '%s'", ctx->command->name,
+			    argv[optind - 1]);
+		return '?';
+	}
+	return opt;
+}
+
+int no_options(struct context *ctx, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"verbose", no_argument, NULL, 'v'},
+		{},
+	};
+
+	if (next_option(ctx, argc, argv, ":hjv", options) != -1)
+		return -SHUNT_EUSAGE;
+	if (optind < argc)
+		return shunt_usage(ctx, "%s: unexpected argument '%s'",
+				   ctx->command->name, argv[optind]);
+	return 0;
+}
+
+int parse_path(const struct context *ctx, const char *text)
+{
+	if (!strcmp(text, "segment"))
+		return 0;
+	if (!strcmp(text, "message"))
+		return shunt_usage(ctx, "--path message: not available in this "
+					"build; use segment");
+	return shunt_usage(ctx, "--path is segment, not '%s'", text);
+}
+
+int parse_number(const char *text, unsigned long lo, unsigned long hi,
+		 unsigned long *value)
+{
+	char *end;
+
+	/* strtoul() takes "-1" and " 1". */
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	*value = strtoul(text, &end, 10);
+	if (errno || *end || *value < lo || *value > hi)
+		return -EINVAL;
+	return 0;
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the kernel can do, found out by trying; never by its version. */
+#include "probe.h"
+
+#include "attach.h"
+#include "ctl.h"
+#include "host.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef BPF_F_XDP_HAS_FRAGS
+#define BPF_F_XDP_HAS_FRAGS (1U << 5)
+#endif
+
+/* "return 1": every program type allows it. */
+static int load_trivial(enum bpf_prog_type type, __u32 flags)
+{
+	static const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = flags);
+
+	return bpf_prog_load(type, "shunt_probe", "GPL", insns,
+			     ARRAY_SIZE(insns), &opts);
+}
+
+static int probe_type(enum bpf_prog_type type, __u32 flags)
+{
+	int fd = load_trivial(type, flags);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int probe_netns_cookie(char *detail, size_t size)
+{
+	__u64 cookie;
+	int err;
+
+	err = netns_cookie(&cookie);
+	if (!err)
+		snprintf(detail, size, "this one's is %llu", cookie);
+	return err;
+}
+
+static int probe_sock_ops(char *detail, size_t size)
+{
+	(void)detail;
+	(void)size;
+	return probe_type(BPF_PROG_TYPE_SOCK_OPS, 0);
+}
+
+static int probe_tc(char *detail, size_t size)
+{
+	(void)detail;
+	(void)size;
+	return probe_type(BPF_PROG_TYPE_SCHED_CLS, 0);
+}
+
+static int probe_xdp_frags(char *detail, size_t size)
+{
+	(void)detail;
+	(void)size;
+	return probe_type(BPF_PROG_TYPE_XDP, BPF_F_XDP_HAS_FRAGS);
+}
+
+/* A devmap lets go of a device that disappears: see build.c. */
+static int probe_devmap(char *detail, size_t size)
+{
+	int fd;
+
+	(void)detail;
+	(void)size;
+	fd = bpf_map_create(BPF_MAP_TYPE_DEVMAP, "shunt_probe", 4, 4, 1, NULL);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+const struct probe probes_required[] = {
+	{"network namespace cookies", probe_netns_cookie,
+	 "needs Linux 5.14 or newer"},
+	{"sock_ops programs", probe_sock_ops,
+	 "needs CONFIG_CGROUP_BPF; CAP_BPF and CAP_NET_ADMIN"},
+	{"TC programs", probe_tc, "needs CONFIG_NET_CLS_ACT"},
+	{"XDP programs for packets in fragments", probe_xdp_frags,
+	 "needs Linux 5.18 or newer"},
+	{"device maps", probe_devmap, "needs CONFIG_BPF_SYSCALL"},
+};
+
+const size_t n_probes_required = ARRAY_SIZE(probes_required);
+
+static int probe_jit(char *detail, size_t size)
+{
+	FILE *file = fopen("/proc/sys/net/core/bpf_jit_enable", "re");
+	int value = 0;
+
+	/* Hidden outside of the first network namespace: then do not worry. */
+	if (!file)
+		return 0;
+	if (fscanf(file, "%d", &value) != 1)
+		value = 0;
+	fclose(file);
+	snprintf(detail, size, "net.core.bpf_jit_enable = %d", value);
+	return value ? 0 : -ENOENT;
+}
+
+static int probe_btf(char *detail, size_t size)
+{
+	snprintf(detail, size, "/sys/kernel/btf/vmlinux");
+	return access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
+}
+
+static int probe_tcx(char *detail, size_t size)
+{
+	int fd, link;
+
+	(void)detail;
+	(void)size;
+	fd = load_trivial(BPF_PROG_TYPE_SCHED_CLS, 0);
+	if (fd < 0)
+		return fd;
+	/*
+	 * No device has index 2^31 - 1: a kernel with tcx misses the device,
+	 * one without does not know the attach type.
+	 */
+	link = bpf_link_create(fd, 0x7fffffff,
+			       (enum bpf_attach_type)SHUNT_TCX_INGRESS, NULL);
+	close(fd);
+	return link == -ENODEV ? 0 : link;
+}
+
+const struct probe probes_optional[] = {
+	{"BPF JIT compiler", probe_jit,
+	 "slow without: `sysctl net.core.bpf_jit_enable=1`"},
+	{"BTF of the kernel", probe_btf,
+	 "not needed today; CONFIG_DEBUG_INFO_BTF"},
+	{"TC programs by link (tcx)", probe_tcx,
+	 "clsact is used instead; tcx needs Linux 6.6"},
+};
+
+const size_t n_probes_optional = ARRAY_SIZE(probes_optional);
+
+int probes_check(const struct probe *probes, size_t n)
+{
+	char detail[64];
+
+	for (size_t i = 0; i < n; i++) {
+		int err = probes[i].run(detail, sizeof(detail));
+
+		if (err)
+			return shunt_err(err,
+					 "this kernel is missing: %s (%s); %s",
+					 probes[i].name, strerror(-err),
+					 probes[i].advice);
+	}
+	return 0;
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* shunt stats */
+#include "ctl.h"
+#include "instance.h"
+#include "out.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+	"usage: shunt stats [--all] [-j]\n"
+	"\n"
+	"Counters since `shunt up`, over all devices and processors.\n"
+	"\n"
+	"  --all  also those that are zero (JSON always has all)\n"
+	"  -j     JSON: an object\n"
+	"\n"
+	"example: shunt stats -j | jq .flows_fallback\n";
+
+static int read_counters(const struct instance *in, __u64 *sums)
+{
+	int cpus = libbpf_num_possible_cpus();
+	__u64 *values;
+	int fd, err = 0;
+
+	if (cpus < 0)
+		return shunt_err(cpus, "number of CPUs: %s", strerror(-cpus));
+	fd = instance_map(in, "counters");
+	if (fd < 0)
+		return fd;
+	values = calloc(cpus, sizeof(*values));
+	if (!values)
+		err = shunt_err(-ENOMEM, "out of memory");
+	for (__u32 i = 0; !err && i < SHUNT_CNT_MAX; i++) {
+		err = bpf_map_lookup_elem(fd, &i, values);
+		if (err)
+			shunt_err(err, "map counters: %s", strerror(-err));
+		sums[i] = 0;
+		for (int cpu = 0; !err && cpu < cpus; cpu++)
+			sums[i] += values[cpu];
+	}
+	free(values);
+	close(fd);
+	return err;
+}
+
+static int print_object(const __u64 *sums)
+{
+	json_t *json = json_object();
+
+	for (unsigned i = 0; i < SHUNT_CNT_MAX; i++)
+		json_object_set_new(json, counter_name(i),
+				    json_integer(sums[i]));
+	return print_json(json);
+}
+
+static void print_text(const __u64 *sums, bool all)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < SHUNT_CNT_MAX; i++) {
+		if (!sums[i] && !all)
+			continue;
+		any = true;
+		printf("%12llu  %-18s %s\n", sums[i], counter_name(i),
+		       counter_text(i));
+	}
+	if (!any)
+		puts("all counters are zero");
+}
+
+static int run(struct context *ctx, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"all", no_argument, NULL, 'a'},
+		{},
+	};
+	__u64 sums[SHUNT_CNT_MAX];
+	struct instance in;
+	bool all = false;
+	int opt, err;
+
+	while ((opt = next_option(ctx, argc, argv, ":hjva", options)) != -1) {
+		if (opt != 'a')
+			return -SHUNT_EUSAGE;
+		all = true;
+	}
+	if (optind < argc)
+		return shunt_usage(ctx, "stats: unexpected argument '%s'",
+				   argv[optind]);
+	err = require_root(ctx);
+	if (!err)
+		err = instance_open(&in);
+	if (err)
+		return err;
+	err = read_counters(&in, sums);
+	instance_close(&in);
+	if (err)
+		return err;
+	if (ctx->json)
+		return print_object(sums);
+	print_text(sums, all);
+	return 0;
+}
+
+const struct command command_stats = {
+	.name = "stats",
+	.summary = "show counters",
+	.help = help,
+	.run = run,
+};

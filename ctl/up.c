@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* shunt up */
+#include "ctl.h"
+#include "instance.h"
+
+#include <getopt.h>
+#include <string.h>
+
+static const char help[] =
+	"usage: shunt up --dev IF... [--cgroup PATH] [--ingress auto|xdp|tc]\n"
+	"                [--attach auto|tcx|clsact] [--flows N]\n"
+	"                [--default udp|tcp]\n"
+	"\n"
+	"Starts shunt in this network namespace, on these devices. Everything\n"
+	"stays in the kernel when the command has ended, until `shunt down`.\n"
+	"\n"
+	"  --dev IF...      devices that lead to the peers: several names, "
+	"one\n"
+	"                   list with commas, or the option again\n"
+	"  --cgroup PATH    connections made by processes in this cgroup (v2)\n"
+	"                   and below; default: all. Accepted connections\n"
+	"                   follow their peer, whatever the cgroup\n"
+	"  --ingress MODE   where packets are taken out of the transport: "
+	"xdp,\n"
+	"                   tc, or auto: XDP where it is safe with this "
+	"device\n"
+	"                   and there, else TC\n"
+	"  --attach KIND    how TC programs are attached; auto: tcx where the\n"
+	"                   kernel has it, else clsact\n"
+	"  --flows N        size of the flow table, 1 to 1000000\n"
+	"                   (default 200000; 245 bytes each)\n"
+	"  --default T      transport of connections that no rule of the "
+	"policy\n"
+	"                   matches (default udp)\n"
+	"\n"
+	"example: shunt up --dev eth0 eth1 --ingress tc\n";
+
+#define MAX_FLOWS 1000000
+
+static const char *const ingress_choices[] = {
+	[INGRESS_AUTO] = "auto",
+	[INGRESS_XDP] = "xdp",
+	[INGRESS_TC] = "tc",
+};
+
+static const char *const attach_choices[] = {
+	[ATTACH_AUTO] = "auto",
+	[ATTACH_TCX] = "tcx",
+	[ATTACH_CLSACT] = "clsact",
+};
+
+static int choose(const char *const *choices, int n, const char *text)
+{
+	for (int i = 0; i < n; i++)
+		if (!strcmp(choices[i], text))
+			return i;
+	return -1;
+}
+
+/* One name or several with commas; cuts the argument up in place. */
+static int add_devices(struct context *ctx, struct up_options *up, char *list)
+{
+	char *save, *name;
+
+	for (name = strtok_r(list, ",", &save); name;
+	     name = strtok_r(NULL, ",", &save)) {
+		if (up->n_devices == SHUNT_MAX_DEVICES)
+			return shunt_usage(ctx, "up: at most %d devices",
+					   SHUNT_MAX_DEVICES);
+		up->devices[up->n_devices++] = name;
+	}
+	return 0;
+}
+
+static int parse(struct context *ctx, int argc, char **argv,
+		 struct up_options *up)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"dev", required_argument, NULL, 'd'},
+		{"cgroup", required_argument, NULL, 'c'},
+		{"ingress", required_argument, NULL, 'i'},
+		{"attach", required_argument, NULL, 'a'},
+		{"flows", required_argument, NULL, 'f'},
+		{"default", required_argument, NULL, 't'},
+		{},
+	};
+	bool after_dev = false;
+	unsigned long number;
+	int opt, choice;
+
+	/* "-": arguments that are no options come in their order, as 1. */
+	while ((opt = next_option(ctx, argc, argv, "-:hjvd:", options)) != -1) {
+		switch (opt) {
+		case 1:
+			if (!after_dev)
+				return shunt_usage(
+					ctx, "up: unexpected argument '%s'",
+					optarg);
+			/* fallthrough */
+		case 'd':
+			if (add_devices(ctx, up, optarg))
+				return -SHUNT_EUSAGE;
+			after_dev = true;
+			continue;
+		case 'c':
+			up->cgroup = optarg;
+			break;
+		case 'i':
+			choice = choose(ingress_choices,
+					ARRAY_SIZE(ingress_choices), optarg);
+			if (choice < 0)
+				return shunt_usage(
+					ctx,
+					"up: --ingress is auto, xdp or tc, not "
+					"'%s'",
+					optarg);
+			up->ingress = choice;
+			break;
+		case 'a':
+			choice = choose(attach_choices,
+					ARRAY_SIZE(attach_choices), optarg);
+			if (choice < 0)
+				return shunt_usage(
+					ctx,
+					"up: --attach is auto, tcx or clsact, "
+					"not '%s'",
+					optarg);
+			up->attach = choice;
+			break;
+		case 'f':
+			if (parse_number(optarg, 1, MAX_FLOWS, &number))
+				return shunt_usage(
+					ctx, "up: --flows is 1 to %d, not '%s'",
+					MAX_FLOWS, optarg);
+			up->max_flows = number;
+			break;
+		case 't':
+			up->default_transport = optarg;
+			break;
+		default:
+			return -SHUNT_EUSAGE;
+		}
+		after_dev = false;
+	}
+	if (optind < argc)
+		return shunt_usage(ctx, "up: unexpected argument '%s'",
+				   argv[optind]);
+	if (!up->n_devices)
+		return shunt_usage(ctx, "up: which device? --dev IF; `ip link` "
+					"lists them");
+	return 0;
+}
+
+static int run(struct context *ctx, int argc, char **argv)
+{
+	struct up_options up = {
+		.max_flows = SHUNT_MAX_FLOWS,
+		.default_transport = "udp",
+		.probes = probes_required,
+		.n_probes = n_probes_required,
+	};
+	int err;
+
+	err = parse(ctx, argc, argv, &up);
+	if (!err)
+		err = require_root(ctx);
+	if (!err)
+		err = instance_up(&up);
+	return err;
+}
+
+const struct command command_up = {
+	.name = "up",
+	.summary = "start, in this network namespace, on these devices",
+	.help = help,
+	.run = run,
+};

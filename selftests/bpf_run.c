@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The BPF objects under BPF_PROG_TEST_RUN: see bpf_run.h. */
+#include "bpf_run.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shunt.skel.h"
+#include "udp.skel.h"
+
+#define MAP_FD(r, name) bpf_map__fd((r)->hooks->maps.name)
+
+static const char *const counter_names[] = {
+#define X(id, name, text) #name,
+	SHUNT_COUNTERS(X)
+#undef X
+};
+
+static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, fmt, ap) : 0;
+}
+
+static int put(int map, __u32 index, const void *value)
+{
+	return bpf_map_update_elem(map, &index, value, BPF_ANY) ? -errno : 0;
+}
+
+static int put_prog(int map, __u32 index, const struct bpf_program *p)
+{
+	int fd = bpf_program__fd(p);
+
+	return put(map, index, &fd);
+}
+
+static int load_transport(struct rig *r)
+{
+	struct bpf_map *mine, *theirs;
+	int err;
+
+	r->udp = udp_bpf__open();
+	if (!r->udp)
+		return -errno;
+	bpf_object__for_each_map (mine, r->udp->obj) {
+		theirs = bpf_object__find_map_by_name(r->hooks->obj,
+						      bpf_map__name(mine));
+		if (!theirs)
+			continue;
+		err = bpf_map__reuse_fd(mine, bpf_map__fd(theirs));
+		if (err)
+			return err;
+	}
+	return udp_bpf__load(r->udp);
+}
+
+static int fill_maps(struct rig *r)
+{
+	struct shunt_bpf *h = r->hooks;
+	struct shunt_transport udp = {.name = "udp",
+				      .ip_proto = IPPROTO_UDP,
+				      .header_len = 8,
+				      .flags = SHUNT_T_GSO,
+				      .version = 1,
+				      .deployed = 1};
+	struct shunt_settings s = {.abi = SHUNT_ABI,
+				   .default_transport = SHUNT_UDP,
+				   .max_flows = r->max_flows};
+	int st = MAP_FD(r, stages);
+
+	return put(MAP_FD(r, transports), SHUNT_UDP, &udp) ?:
+	       put(MAP_FD(r, settings), 0, &s) ?:
+	       put_prog(MAP_FD(r, encap_progs), SHUNT_UDP,
+			r->udp->progs.encap) ?:
+	       put_prog(MAP_FD(r, decap_tc_progs), SHUNT_UDP,
+			r->udp->progs.decap_tc) ?:
+	       put_prog(MAP_FD(r, decap_xdp_progs), SHUNT_UDP,
+			r->udp->progs.decap_xdp) ?:
+	       put_prog(st, SHUNT_TAIL_SYN_OUT, h->progs.shunt_syn_out) ?:
+	       put_prog(st, SHUNT_TAIL_SYN_IN, h->progs.shunt_syn_in) ?:
+	       put_prog(st, SHUNT_TAIL_PROBE_OUT, h->progs.shunt_probe_out) ?:
+	       put_prog(st, SHUNT_TAIL_PROBE_IN, h->progs.shunt_probe_in);
+}
+
+int rig_open(struct rig *r, uint32_t max_flows)
+{
+	struct shunt_bpf *h;
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	r->max_flows = max_flows;
+	libbpf_set_print(quiet);
+	h = r->hooks = shunt_bpf__open();
+	if (!h)
+		return -errno;
+	h->rodata->cfg_max_flows = max_flows;
+	h->rodata->cfg_secret[0] = 0x0123456789abcdefULL;
+	h->rodata->cfg_secret[1] = 0xfedcba9876543210ULL;
+	bpf_map__set_max_entries(h->maps.flow_index, max_flows);
+	bpf_map__set_max_entries(h->maps.flows, max_flows + 1);
+	bpf_map__set_max_entries(h->maps.handshakes, 256);
+	bpf_map__set_max_entries(h->maps.peers, 256);
+	err = shunt_bpf__load(h);
+	err = err ?: load_transport(r);
+	if (err) {
+		fprintf(stderr, "# cannot load the BPF objects: %s\n",
+			strerror(-err));
+		return err;
+	}
+	r->prog[RIG_EGRESS] = bpf_program__fd(h->progs.shunt_egress);
+	r->prog[RIG_TC] = bpf_program__fd(h->progs.shunt_ingress_tc);
+	r->prog[RIG_SLOW] = bpf_program__fd(h->progs.shunt_ingress_slow);
+	r->prog[RIG_XDP] = bpf_program__fd(h->progs.shunt_ingress_xdp);
+	err = fill_maps(r);
+	if (err)
+		fprintf(stderr, "# cannot fill the maps: %s\n", strerror(-err));
+	rig_mark(r);
+	return err;
+}
+
+void rig_close(struct rig *r)
+{
+	udp_bpf__destroy(r->udp);
+	shunt_bpf__destroy(r->hooks);
+}
+
+int rig_netns(struct rig *r, unsigned int mtu)
+{
+	char cmd[256];
+
+	if (unshare(CLONE_NEWNET))
+		return -errno;
+	snprintf(cmd, sizeof(cmd),
+		 "ip link add t0 mtu %u type veth peer name t1 mtu %u && "
+		 "ip link set t0 up && ip link set t1 up",
+		 mtu, mtu);
+	if (system(cmd))
+		return -EIO;
+	r->ifindex = if_nametoindex("t0");
+	return r->ifindex ? 0 : -errno;
+}
+
+int rig_run_fd(struct rig *r, int fd, bool xdp, const struct pkt *in,
+	       struct pkt *out, uint32_t flags)
+{
+	static uint8_t buf[PKT_MAX];
+	struct __sk_buff ctx = {.gso_size = in->gso_size,
+				.gso_segs = in->gso_segs,
+				.ifindex = r->ifindex > 1 ? r->ifindex : 0};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in->b,
+		    .data_size_in = in->len, .data_out = buf,
+		    .data_size_out = sizeof(buf), .repeat = 1, .flags = flags);
+
+	if (!xdp) {
+		o.ctx_in = &ctx;
+		o.ctx_size_in = sizeof(ctx);
+		o.ctx_out = &r->ctx;
+		o.ctx_size_out = sizeof(r->ctx);
+	}
+	if (bpf_prog_test_run_opts(fd, &o)) {
+		r->err = errno;
+		return V_NONE;
+	}
+	if (out) {
+		out->len = o.data_size_out;
+		out->gso_size = xdp ? 0 : r->ctx.gso_size;
+		out->gso_segs = xdp ? 0 : r->ctx.gso_segs;
+		memcpy(out->b, buf, o.data_size_out);
+	}
+	return (int)o.retval;
+}
+
+int rig_run(struct rig *r, enum rig_prog prog, const struct pkt *in,
+	    struct pkt *out)
+{
+	return rig_run_fd(r, r->prog[prog], rig_is_xdp(prog), in, out, 0);
+}
+
+/* Byte offset of a member of a structure that only BPF knows, by BTF. */
+static int offset_of(struct rig *r, const char *name, const char *member)
+{
+	const struct btf *btf = bpf_object__btf(r->hooks->obj);
+	int id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
+	const struct btf_type *t = btf__type_by_id(btf, id);
+
+	for (int i = 0; t && i < btf_vlen(t); i++)
+		if (!strcmp(btf__name_by_offset(btf,
+						btf_members(t)[i].name_off),
+			    member))
+			return btf_member_bit_offset(t, i) / 8;
+	return -ENOENT;
+}
+
+int rig_run_clone(struct rig *r, __u32 slot, const struct pkt *in,
+		  struct pkt *out)
+{
+	int at = offset_of(r, "shunt_scratch", "probe_slot");
+	int cpus = libbpf_num_possible_cpus(), verdict;
+	int map = MAP_FD(r, scratch);
+	__u32 zero = 0, size = bpf_map__value_size(r->hooks->maps.scratch);
+	uint8_t v[cpus * ((size + 7) / 8 * 8)];
+
+	size = (size + 7) / 8 * 8;
+	if (at < 0 || bpf_map_lookup_elem(map, &zero, v))
+		return V_NONE;
+	for (int c = 0; c < cpus; c++)
+		memcpy(v + c * size + at, &slot, 4);
+	bpf_map_update_elem(map, &zero, v, 0);
+	verdict = rig_run(r, RIG_EGRESS, in, out);
+	for (int c = 0; c < cpus; c++)
+		memset(v + c * size + at, 0, 4);
+	bpf_map_update_elem(map, &zero, v, 0);
+	return verdict;
+}
+
+/* The uapi headers have no macros for instructions, the kernel's have. */
+#define INSN(c, d, s, o, i)                                                    \
+	((struct bpf_insn){                                                    \
+		.code = c, .dst_reg = d, .src_reg = s, .off = o, .imm = i})
+#define LOAD(d, s, field)                                                      \
+	INSN(BPF_LDX | BPF_MEM | BPF_W, d, s,                                  \
+	     offsetof(struct __sk_buff, field), 0)
+#define STORE(d, field, s)                                                     \
+	INSN(BPF_STX | BPF_MEM | BPF_W, d, s,                                  \
+	     offsetof(struct __sk_buff, field), 0)
+
+int rig_watch_tags(struct rig *r)
+{
+	const struct bpf_insn insns[] = {
+		LOAD(2, 1, vlan_present),
+		INSN(BPF_ALU64 | BPF_LSH | BPF_K, 2, 0, 0, 16),
+		LOAD(3, 1, vlan_tci),
+		INSN(BPF_ALU64 | BPF_OR | BPF_X, 2, 3, 0, 0),
+		STORE(1, mark, 2),
+		LOAD(2, 1, vlan_proto),
+		STORE(1, priority, 2),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, -1),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+	int err, fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "watch_tags", "GPL",
+				    insns, sizeof(insns) / sizeof(*insns),
+				    NULL);
+
+	if (fd < 0)
+		return fd;
+	err = put(MAP_FD(r, encap_progs), SHUNT_UDP, &fd);
+	close(fd); /* the array holds it */
+	return err;
+}
+
+void rig_withdraw(struct rig *r)
+{
+	__u32 udp = SHUNT_UDP;
+
+	bpf_map_delete_elem(MAP_FD(r, encap_progs), &udp);
+}
+
+static void read_counters(struct rig *r, __u64 *v)
+{
+	int cpus = libbpf_num_possible_cpus();
+	__u64 per_cpu[cpus];
+
+	for (__u32 i = 0; i < SHUNT_CNT_MAX; i++) {
+		v[i] = 0;
+		if (bpf_map_lookup_elem(MAP_FD(r, counters), &i, per_cpu))
+			continue;
+		for (int c = 0; c < cpus; c++)
+			v[i] += per_cpu[c];
+	}
+}
+
+void rig_mark(struct rig *r)
+{
+	read_counters(r, r->counters);
+}
+
+__u64 rig_moved(struct rig *r, enum shunt_counter c)
+{
+	__u64 v[SHUNT_CNT_MAX];
+
+	read_counters(r, v);
+	return v[c] - r->counters[c];
+}
+
+const char *rig_other_moved(struct rig *r, enum shunt_counter but)
+{
+	__u64 v[SHUNT_CNT_MAX];
+
+	read_counters(r, v);
+	for (unsigned int i = 0; i < SHUNT_CNT_MAX; i++)
+		if (i != but && v[i] != r->counters[i])
+			return counter_names[i];
+	return NULL;
+}
+
+static struct shunt_addr addr_of(bool v6, const uint8_t *a)
+{
+	struct shunt_addr out = {};
+
+	if (v6) {
+		memcpy(&out, a, 16);
+	} else {
+		memset((uint8_t *)&out + 10, 0xff, 2);
+		memcpy((uint8_t *)&out + 12, a, 4);
+	}
+	return out;
+}
+
+struct shunt_key key_of_sender(const struct seg *s)
+{
+	struct shunt_key k = {.local = addr_of(s->v6, s->src),
+			      .remote = addr_of(s->v6, s->dst)};
+
+	put16((uint8_t *)&k.lport, s->sport);
+	put16((uint8_t *)&k.rport, s->dport);
+	return k;
+}
+
+struct shunt_key key_mirror(const struct shunt_key *k)
+{
+	struct shunt_key m = {.local = k->remote,
+			      .remote = k->local,
+			      .lport = k->rport,
+			      .rport = k->lport};
+
+	return m;
+}
+
+struct shunt_key key_of_receiver(const struct seg *s)
+{
+	struct shunt_key k = key_of_sender(s);
+
+	return key_mirror(&k);
+}
+
+struct shunt_flow flow_live(const struct shunt_key *k)
+{
+	struct shunt_flow f = {
+		.key = *k,
+		.life = SHUNT_LIVE,
+		.role = SHUNT_ROLE_ACTIVE,
+		.transport = SHUNT_UDP,
+		.tx = SHUNT_TX_ENCAP,
+		.flags = SHUNT_F_WAS_ENCAP,
+		.token_local = 0x10ca1000 ^ k->lport,
+		.token_remote = 0x0e307e00 ^ k->rport,
+		.nonce = 0x0111ce00,
+		.sport = 0x39c7, /* 51001 in network order */
+		.tx_next = 1001,
+		.rx_ack = 1001,
+		.seen_ns = now_mono(),
+		.created_ns = now_mono(),
+		.heard_tick = now_tick(),
+		.stall_tick = now_tick(),
+		.refresh_tick = now_tick(),
+	};
+
+	return f;
+}
+
+int flow_put(struct rig *r, __u32 slot, const struct shunt_flow *f)
+{
+	return put(MAP_FD(r, flows), slot, f) ?:
+	       bpf_map_update_elem(MAP_FD(r, flow_index), &f->key, &slot,
+				   BPF_ANY);
+}
+
+int flow_pair(struct rig *r, const struct seg *s)
+{
+	struct shunt_key k = key_of_sender(s), m = key_mirror(&k);
+	struct shunt_flow f = flow_live(&k), g = flow_live(&m);
+
+	return flow_put(r, 1, &f) ?: flow_put(r, 2, &g);
+}
+
+int flow_get(struct rig *r, __u32 slot, struct shunt_flow *f)
+{
+	return bpf_map_lookup_elem(MAP_FD(r, flows), &slot, f);
+}
+
+__u32 flow_slot(struct rig *r, const struct shunt_key *k)
+{
+	__u32 slot;
+
+	return bpf_map_lookup_elem(MAP_FD(r, flow_index), k, &slot) ? 0 : slot;
+}
+
+int hs_put(struct rig *r, const struct shunt_key *k,
+	   const struct shunt_handshake *hs)
+{
+	return bpf_map_update_elem(MAP_FD(r, handshakes), k, hs, BPF_ANY);
+}
+
+int hs_get(struct rig *r, const struct shunt_key *k, struct shunt_handshake *hs)
+{
+	memset(hs, 0, sizeof(*hs));
+	return bpf_map_lookup_elem(MAP_FD(r, handshakes), k, hs);
+}
+
+int peer_put(struct rig *r, const struct shunt_key *k, __u32 transport,
+	     const struct shunt_peer *p)
+{
+	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
+
+	return bpf_map_update_elem(MAP_FD(r, peers), &pk, p, BPF_ANY);
+}
+
+int peer_read(struct rig *r, const struct shunt_key *k, __u32 transport,
+	      struct shunt_peer *p)
+{
+	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
+
+	memset(p, 0, sizeof(*p));
+	return bpf_map_lookup_elem(MAP_FD(r, peers), &pk, p) ? -1 : 0;
+}
+
+void set_deployed(struct rig *r, __u32 transport, bool deployed)
+{
+	struct shunt_transport t;
+
+	bpf_map_lookup_elem(MAP_FD(r, transports), &transport, &t);
+	t.deployed = deployed;
+	put(MAP_FD(r, transports), transport, &t);
+}
+
+struct shunt_settings get_settings(struct rig *r)
+{
+	struct shunt_settings s = {};
+	__u32 zero = 0;
+
+	bpf_map_lookup_elem(MAP_FD(r, settings), &zero, &s);
+	return s;
+}
+
+void set_settings(struct rig *r, const struct shunt_settings *s)
+{
+	put(MAP_FD(r, settings), 0, s);
+}
+
+void set_rule(struct rig *r, __u32 index, const struct shunt_rule *rule)
+{
+	put(MAP_FD(r, rules), index, rule);
+}
+
+__u64 now_mono(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * SHUNT_NSEC + t.tv_nsec;
+}
+
+__u32 now_tick(void)
+{
+	return now_mono() >> SHUNT_TICK_SHIFT;
+}

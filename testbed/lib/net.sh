@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Namespaces, links and addresses.
+# shellcheck shell=bash
+
+declare -A address=(
+	[client4]=10.77.1.2 [client6]=fd77:1::2
+	[router4]=10.77.1.1 [router6]=fd77:1::1
+	[server4]=10.77.2.2 [server6]=fd77:2::2
+)
+
+# In every namespace, before its devices are made. Duplicate address
+# detection would keep even link-local addresses unusable for a second.
+common_sysctls='
+set -e
+cd /proc/sys/net
+for i in all default; do
+	echo 0 >ipv4/conf/$i/rp_filter
+	echo 0 >ipv6/conf/$i/accept_dad
+	echo 0 >ipv6/conf/$i/dad_transmits
+	echo 0 >ipv6/conf/$i/accept_ra
+	echo 0 >ipv6/conf/$i/router_solicitations
+done
+ip link set lo up
+'
+
+# No metrics, or one connection would teach the next.
+host_sysctls=$common_sysctls'
+echo 1 >ipv4/tcp_no_metrics_save
+'
+
+router_sysctls=$common_sysctls'
+echo 1 >ipv4/ip_forward
+echo 1 >ipv6/conf/all/forwarding
+'
+
+configure_host()
+{
+	local subnet=$2
+
+	# Machines differ in their congestion control (here: bbr), so it is
+	# pinned. By the routes: the sysctl takes cubic in a namespace only if
+	# the host allows it to everyone, and here it does not.
+	inside "$1" ip -batch - <<-END
+		addr add 10.77.$subnet.2/24 dev eth0
+		addr add fd77:$subnet::2/64 dev eth0 nodad
+		link set eth0 up
+		route add default via 10.77.$subnet.1 congctl cubic
+		route add ::/0 via fd77:$subnet::1 congctl cubic
+	END
+}
+
+make_router()
+{
+	ip -batch - <<-END
+		link add rc netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-client
+	END
+	if [ "$wire" = yes ]; then
+		make_wire_devices "$mtu"
+	else
+		ip -batch - <<-END
+			link add rs netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-server
+		END
+	fi
+	inside router ip -batch - <<-END
+		addr add 10.77.1.1/24 dev rc
+		addr add 10.77.2.1/24 dev rs
+		addr add fd77:1::1/64 dev rc nodad
+		addr add fd77:2::1/64 dev rs nodad
+		link set rc up
+		link set rs up
+	END
+}
+
+# A TCP connection to a port where nobody listens is refused after one round
+# trip, so both ways work and the neighbours know each other. (Not every
+# machine has ping.)
+meet()
+{
+	local script='
+	for to; do
+		for i in {1..100}; do
+			e=$( { timeout 0.2 bash -c ": </dev/tcp/$to/9"; } 2>&1) &&
+				continue 2
+			[[ $e = *refused* ]] && continue 2
+			sleep 0.01
+		done
+		echo "lab: $HOST does not reach $to: $e" >&2
+		exit 1
+	done'
+
+	HOST=$1 inside "$1" bash -c "$script" meet "${@:2}"
+}
+
+meet_all()
+{
+	meet client "${address[server4]}" "${address[server6]}" &
+	meet server "${address[client4]}" "${address[client6]}"
+	wait $!
+}
+
+parse_up()
+{
+	mtu=1500
+	wire=no
+	spec=
+	owner=
+	while [ $# -gt 0 ]; do
+		[ $# -ge 2 ] || bad_usage "$1: what does it mean here?"
+		case $1 in
+		--mtu) mtu=$2 ;;
+		--wire) wire=yes spec=$2 ;;
+		--owner) owner=$2 ;;
+		*) bad_usage "unknown option '$1'" ;;
+		esac
+		shift 2
+	done
+	# below 1280, Linux takes IPv6 off the device
+	is_number "$mtu" && [ "$mtu" -ge 1280 ] && [ "$mtu" -le 65535 ] ||
+		bad_usage "--mtu must be within 1280 and 65535, not '$mtu'"
+	[ -z "$owner" ] || is_number "$owner" ||
+		bad_usage "--owner: '$owner' is not a pid"
+	[ "$wire" = no ] || check_wire_program
+}
+
+# Sets the globals name and state.
+make_lab()
+{
+	local host
+
+	mkdir -p "$state_root"
+	until
+		printf -v name 'shunt-%06x' $((SRANDOM & 0xffffff))
+		state=$state_root/$name
+		mkdir "$state" 2>/dev/null
+	do
+		[ -d "$state" ] || die 1 "cannot make $state"
+	done
+	trap 'cmd_down "$name"' EXIT
+	start_keeper "$owner"
+
+	for host in client router server; do
+		ip netns add "$name-$host"
+	done
+	inside client bash -c "$host_sysctls"
+	inside router bash -c "$router_sysctls"
+	inside server bash -c "$host_sysctls"
+	make_router
+	configure_host client 1
+	configure_host server 2
+	[ "$wire" = no ] || start_wire
+	meet_all
+	make_filters
+	[ "$wire" = no ] || set_first_faults "$spec"
+}
+
+cmd_up()
+{
+	parse_up "$@"
+	owner=${owner:-$(find_owner)}
+	make_lab
+	trap - EXIT
+	echo "$name"
+}
+
+cmd_down()
+{
+	local host lock status=0
+
+	[ $# = 1 ] || bad_usage
+	is_name "$1" || bad_usage "'$1' is not the name of a lab"
+	name=$1
+	state=$state_root/$name
+	# The keeper and the user may come at the same time.
+	{ exec {lock}<"$state"; } 2>/dev/null || return 0
+	flock "$lock"
+	end_processes || status=1
+	for host in client router server; do
+		[ ! -e "/run/netns/$name-$host" ] ||
+			ip netns del "$name-$host" || status=1
+	done
+	rm -rf "$state"
+	exec {lock}<&-
+	return "$status"
+}
+
+cmd_run()
+{
+	local options=() status=0 child
+
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	[ $# -ge 2 ] || bad_usage
+	shift
+	parse_up "${options[@]}"
+	owner=${owner:-$$}
+	make_lab
+
+	# In the background, so that signals are heard at once; bash would
+	# have such a child ignore Ctrl-C and read nothing.
+	LAB=$name env --default-signal=INT,QUIT -- "$@" <&0 &
+	child=$!
+	note_process "$child"
+	trap 'kill -TERM "$child" 2>/dev/null' TERM HUP
+	trap : INT
+	while wait "$child" || status=$?; is_child "$child"; do
+		status=0
+	done
+	exit "$status"
+}
+
+# A signal ends "wait" early; then the child is still there.
+is_child()
+{
+	local stat
+
+	read_stat "$1" && [ "${stat[0]}" != Z ]
+}
+
+cmd_addr()
+{
+	[ $# = 2 ] || [ $# = 3 ] || bad_usage
+	use_lab "$1"
+	is_host "$2" || bad_usage "no host '$2'"
+	case ${3-4} in
+	4 | 6) echo "${address[$2${3-4}]}" ;;
+	*) bad_usage "no family '$3'" ;;
+	esac
+}
