@@ -33,35 +33,23 @@ static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
 		pull(skb, nested + 32 + 40);
 }
 
-/*
- * The first packet that an accepted flow's peer sends over the transport. It
- * proves that the peer took our answer: it knows our token, or our initial
- * sequence number. Only now a slot is given away, so forged SYNs get none.
- */
-static __always_inline struct shunt_flow *
-first_packet(const struct frame *fr, enum verdict verdict, __u64 now,
-	     __u32 *slot)
+static __always_inline enum verdict look_skb(struct __sk_buff *skb,
+					     struct frame *fr, const bool v6)
 {
-	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
-	const struct tcphdr *t = fr->l4;
-	const struct shunt_probe *b = fr->l4;
+	void *data, *end;
 
-	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
-	    hs->stage != SHUNT_HS_ANSWERED || hs->transport != fr->transport)
-		return NULL;
-	if (verdict == PROBE && bpf_ntohl(b->token) != hs->token_local)
-		return NULL;
-	if (verdict == SEGMENT && (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 ||
-				   !t->ack))
-		return NULL;
-	return flow_create(&fr->key, hs, now, slot);
+	linearise(skb, v6);
+	data = start_of(skb);
+	end = end_of(skb);
+	if (data + ETH_HLEN > end)
+		return OTHER;
+	return look(fr, data + ETH_HLEN, end, v6, skb->len - ETH_HLEN);
 }
 
 static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 				   const bool all)
 {
 	struct shunt_scratch *s = shunt_scratch();
-	void *data, *end;
 	struct frame fr = {};
 	struct shunt_flow *f;
 	enum verdict verdict;
@@ -70,12 +58,7 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 
 	if (!s)
 		return TC_ACT_UNSPEC;
-	linearise(skb, v6);
-	data = start_of(skb);
-	end = end_of(skb);
-	if (data + ETH_HLEN > end)
-		return TC_ACT_UNSPEC;
-	verdict = look(&fr, data + ETH_HLEN, end, v6, skb->len - ETH_HLEN);
+	verdict = look_skb(skb, &fr, v6);
 	if (verdict == SYN) {
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_IN);
 		return TC_ACT_UNSPEC;
@@ -91,10 +74,8 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		}
 		return TC_ACT_UNSPEC;
 	}
-	if (!f)
-		f = first_packet(&fr, verdict, now, &slot);
 	if (!f) {
-		shunt_count(SHUNT_CNT_DECAP_UNKNOWN);
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ADOPT);
 		return TC_ACT_UNSPEC;
 	}
 	if (f->transport != fr.transport) {
@@ -139,4 +120,45 @@ SEC("tc") int shunt_ingress_tc(struct __sk_buff *skb)
 SEC("tc") int shunt_ingress_slow(struct __sk_buff *skb)
 {
 	return by_family(skb, false);
+}
+
+/*
+ * The first packet that an accepted flow's peer sends over the transport. It
+ * proves that the peer took our answer: it knows our token, or our initial
+ * sequence number. Only now a slot is given away, so forged SYNs get none.
+ */
+static __always_inline struct shunt_flow *
+first_packet(const struct frame *fr, enum verdict verdict)
+{
+	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
+	const struct tcphdr *t = fr->l4;
+	const struct shunt_probe *b = fr->l4;
+	__u32 slot;
+
+	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
+	    hs->stage != SHUNT_HS_ANSWERED || hs->transport != fr->transport)
+		return NULL;
+	if (verdict == PROBE && bpf_ntohl(b->token) != hs->token_local)
+		return NULL;
+	if (verdict == SEGMENT && (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 ||
+				   !t->ack))
+		return NULL;
+	return flow_create(&fr->key, hs, now_ns(), &slot);
+}
+
+/* A program of its own, so that the common ones stay small for the verifier. */
+SEC("tc") int shunt_adopt(struct __sk_buff *skb)
+{
+	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+	struct frame fr = {};
+	enum verdict verdict = v6 ? look_skb(skb, &fr, true) :
+				    look_skb(skb, &fr, false);
+
+	if (verdict != SEGMENT && verdict != PROBE)
+		return TC_ACT_UNSPEC;
+	if (first_packet(&fr, verdict))
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_INGRESS);
+	else
+		shunt_count(SHUNT_CNT_DECAP_UNKNOWN);
+	return TC_ACT_UNSPEC;
 }

@@ -317,6 +317,8 @@ enum shunt_tail {
 	SHUNT_TAIL_SYN_IN,    /* TC ingress: SYN and SYN-ACK */
 	SHUNT_TAIL_PROBE_OUT, /* TC egress: turn a clone into a probe */
 	SHUNT_TAIL_PROBE_IN,  /* TC ingress: a probe, after decap */
+	SHUNT_TAIL_ADOPT,     /* TC ingress: first packet of an accepted flow */
+	SHUNT_TAIL_INGRESS,   /* TC ingress: again, now that the flow exists */
 	SHUNT_TAIL_MAX,
 };
 
