@@ -38,6 +38,8 @@ static const struct {
 	{SHUNT_TAIL_SYN_IN, "shunt_syn_in"},
 	{SHUNT_TAIL_PROBE_OUT, "shunt_probe_out"},
 	{SHUNT_TAIL_PROBE_IN, "shunt_probe_in"},
+	{SHUNT_TAIL_ADOPT, "shunt_adopt"},
+	{SHUNT_TAIL_INGRESS, "shunt_ingress_slow"},
 };
 
 /* ---- nothing changes here ---- */
@@ -249,6 +251,23 @@ static int load(const struct build *b)
 	if (!err)
 		err = write_settings(b, skel);
 out:
+	shunt_bpf__destroy(skel);
+	return err;
+}
+
+int build_try(void)
+{
+	struct shunt_bpf *skel;
+	int err;
+
+	skel = shunt_bpf__open();
+	if (!skel)
+		return -errno;
+	err = bpf_map__set_max_entries(skel->maps.flow_index, 1);
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.flows, 2);
+	if (!err)
+		err = shunt_bpf__load(skel);
 	shunt_bpf__destroy(skel);
 	return err;
 }

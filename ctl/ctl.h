@@ -8,6 +8,7 @@
 #ifndef SHUNT_CTL_H
 #define SHUNT_CTL_H
 
+#include <shunt/shared.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -70,6 +71,17 @@ int next_option(struct context *ctx, int argc, char **argv,
 		const char *short_options, const struct option *options);
 /* For commands that take -j and nothing else. */
 int no_options(struct context *ctx, int argc, char **argv);
+/*
+ * `--dev a b --dev c,d`: hand over what next_option() returns, which has to be
+ * asked with "-" and "d:"; other options are left alone.
+ */
+struct device_list {
+	char *names[SHUNT_MAX_DEVICES];
+	int n;
+	bool open; /* names that follow are devices too */
+};
+
+int device_option(struct context *ctx, struct device_list *list, int opt);
 /* --path: the message path is not there yet, which deserves to be said. */
 int parse_path(const struct context *ctx, const char *text);
 /* The whole of text is a number from lo to hi, else -EINVAL. */

@@ -35,36 +35,29 @@ static void ask_driver(int fd, struct device *dev)
 	dev->rx_checksum = ioctl(fd, SIOCETHTOOL, &ifr) || rxcsum.data;
 }
 
-int device_open(const char *name, struct device *dev)
+int device_query(const char *name, struct device *dev)
 {
 	struct ifreq ifr = {};
 	int fd, type, err = 0;
 
 	memset(dev, 0, sizeof(*dev));
 	if (!name[0] || strlen(name) >= sizeof(dev->name))
-		return shunt_err(-ENODEV,
-				 "'%s': no such device; `ip link` lists them",
-				 name);
+		return -ENODEV;
 	strcpy(dev->name, name);
 	dev->ifindex = if_nametoindex(name);
 	if (!dev->ifindex)
-		return shunt_err(-ENODEV,
-				 "%s: no such device; `ip link` lists them",
-				 name);
+		return -ENODEV;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return shunt_err(-errno, "socket: %s", strerror(errno));
+		return -errno;
 	strcpy(ifr.ifr_name, name);
 	if (ioctl(fd, SIOCGIFHWADDR, &ifr)) {
-		err = shunt_err(-errno, "%s: %s", name, strerror(errno));
+		err = -errno;
 		goto out;
 	}
 	type = ifr.ifr_hwaddr.sa_family;
 	if (type != ARPHRD_ETHER && type != ARPHRD_LOOPBACK) {
-		err = shunt_err(-EOPNOTSUPP,
-				"%s: carries no Ethernet frames (type %d); "
-				"name the device below it",
-				name, type);
+		err = -EOPNOTSUPP;
 		goto out;
 	}
 	if (!ioctl(fd, SIOCGIFMTU, &ifr))
@@ -73,6 +66,26 @@ int device_open(const char *name, struct device *dev)
 out:
 	close(fd);
 	return err;
+}
+
+int device_open(const char *name, struct device *dev)
+{
+	int err = device_query(name, dev);
+
+	switch (err) {
+	case 0:
+		return 0;
+	case -ENODEV:
+		return shunt_err(
+			err, "%s: no such device; `ip link` lists them", name);
+	case -EOPNOTSUPP:
+		return shunt_err(err,
+				 "%s: carries no Ethernet frames; name the "
+				 "device below it",
+				 name);
+	default:
+		return shunt_err(err, "%s: %s", name, strerror(-err));
+	}
 }
 
 bool device_xdp_is_safe(const struct device *dev, const char **why)

@@ -15,6 +15,8 @@ struct device {
 	bool rx_checksum;
 };
 
+/* Silent: -ENODEV, or -EOPNOTSUPP if it carries no Ethernet. */
+int device_query(const char *name, struct device *dev);
 /* Explains and returns -errno if it does not exist or carries no Ethernet. */
 int device_open(const char *name, struct device *dev);
 

@@ -209,8 +209,11 @@ int host_lock(struct host *host)
 
 void host_unlock(struct host *host)
 {
-	if (host->lock >= 0)
+	if (host->lock >= 0) {
+		/* A child may have a copy: closing ours would not release. */
+		flock(host->lock, LOCK_UN);
 		close(host->lock);
+	}
 	host->lock = -1;
 }
 

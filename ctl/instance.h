@@ -21,7 +21,7 @@ struct instance {
 };
 
 struct up_options {
-	const char *devices[SHUNT_MAX_DEVICES];
+	char *const *devices;
 	unsigned n_devices;
 	const char *cgroup; /* NULL: the root */
 	enum ingress_choice ingress;
@@ -36,6 +36,8 @@ struct up_options {
 /* Explains what is wrong; then nothing has changed. */
 int instance_up(const struct up_options *options);
 int instance_down(void);
+/* Does the verifier accept our programs, all of them? Leaves nothing. */
+int build_try(void);
 
 /* The instance of this network namespace, or an error, explained. */
 int instance_open(struct instance *in);

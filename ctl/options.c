@@ -56,6 +56,42 @@ int no_options(struct context *ctx, int argc, char **argv)
 	return 0;
 }
 
+/* One name or several with commas; cuts the argument up in place. */
+static int add_devices(struct context *ctx, struct device_list *list,
+		       char *names)
+{
+	char *save, *name;
+
+	for (name = strtok_r(names, ",", &save); name;
+	     name = strtok_r(NULL, ",", &save)) {
+		if (list->n == SHUNT_MAX_DEVICES)
+			return shunt_usage(ctx, "%s: at most %d devices",
+					   ctx->command->name,
+					   SHUNT_MAX_DEVICES);
+		list->names[list->n++] = name;
+	}
+	return 0;
+}
+
+int device_option(struct context *ctx, struct device_list *list, int opt)
+{
+	switch (opt) {
+	case 1: /* an argument that is no option */
+		if (!list->open)
+			return shunt_usage(ctx, "%s: unexpected argument '%s'",
+					   ctx->command->name, optarg);
+		return add_devices(ctx, list, optarg);
+	case 'd':
+		list->open = true;
+		return add_devices(ctx, list, optarg);
+	case '?':
+		return -SHUNT_EUSAGE;
+	default:
+		list->open = false;
+		return 0;
+	}
+}
+
 int parse_path(const struct context *ctx, const char *text)
 {
 	if (!strcmp(text, "segment"))

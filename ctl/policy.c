@@ -18,13 +18,15 @@ static const char help[] =
 	"       shunt policy del N\n"
 	"       shunt policy list [-j]\n"
 	"\n"
-	"Which connections go over which transport. The first rule that matches\n"
+	"Which connections go over which transport. The first rule that "
+	"matches\n"
 	"decides; what none matches takes the default of `shunt up`. Only new\n"
 	"connections ask the policy.\n"
 	"\n"
 	"  --to PREFIX    the other host's address, like 10.1.0.0/16 or\n"
 	"                 2001:db8::/32\n"
-	"  --port N[-M]   the service's port: the remote one of connections that\n"
+	"  --port N[-M]   the service's port: the remote one of connections "
+	"that\n"
 	"                 we make, the local one of those that we accept\n"
 	"  --cgroup PATH  made by a process in this cgroup (v2) or below;\n"
 	"                 absolute, or below the mount of cgroup v2\n"
@@ -32,7 +34,8 @@ static const char help[] =
 	"  --path P       segment (the default)\n"
 	"  --at N         becomes rule N; without: the last one\n"
 	"\n"
-	"example: shunt policy add --to 10.1.0.0/16 --port 22 --transport tcp\n";
+	"example: shunt policy add --to 10.1.0.0/16 --port 22 --transport "
+	"tcp\n";
 
 /* ---- add ---- */
 
@@ -85,9 +88,9 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 			break;
 		case 'a':
 			if (parse_number(optarg, 1, SHUNT_MAX_RULES, &add->at))
-				return shunt_usage(
-					ctx, "--at is 1 to %d, not '%s'",
-					SHUNT_MAX_RULES, optarg);
+				return shunt_usage(ctx,
+						   "--at is 1 to %d, not '%s'",
+						   SHUNT_MAX_RULES, optarg);
 			break;
 		default:
 			return -SHUNT_EUSAGE;
@@ -238,12 +241,11 @@ static int print_array(const struct instance *in, const struct rules *rules,
 			path_name(rule->path), "default", 0);
 		json_array_append_new(array, json);
 	}
-	json = json_pack("{s:n, s:s, s:[i, i], s:s, s:s, s:s, s:b}", "rule",
-			 "to", "any", "port", 0, 65535, "cgroup", "any",
-			 "transport",
-			 transport_name(all, in->settings.default_transport),
-			 "path", path_name(in->settings.default_path),
-			 "default", 1);
+	json = json_pack(
+		"{s:n, s:s, s:[i, i], s:s, s:s, s:s, s:b}", "rule", "to", "any",
+		"port", 0, 65535, "cgroup", "any", "transport",
+		transport_name(all, in->settings.default_transport), "path",
+		path_name(in->settings.default_path), "default", 1);
 	json_array_append_new(array, json);
 	return print_json(array);
 }
@@ -315,10 +317,10 @@ static int run(struct context *ctx, int argc, char **argv)
 		ctx->json = true;
 		return run(ctx, argc - 1, argv + 1);
 	}
-	return no_options(ctx, argc, argv) ? -SHUNT_EUSAGE
-					   : shunt_usage(ctx,
-							 "policy: add, del or "
-							 "list?");
+	return no_options(ctx, argc, argv)
+		       ? -SHUNT_EUSAGE
+		       : shunt_usage(ctx, "policy: add, del or "
+					  "list?");
 }
 
 const struct command command_policy = {

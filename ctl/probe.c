@@ -87,6 +87,12 @@ static int probe_devmap(char *detail, size_t size)
 	return 0;
 }
 
+static int probe_btf(char *detail, size_t size)
+{
+	snprintf(detail, size, "/sys/kernel/btf/vmlinux");
+	return access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
+}
+
 const struct probe probes_required[] = {
 	{"network namespace cookies", probe_netns_cookie,
 	 "needs Linux 5.14 or newer"},
@@ -95,6 +101,7 @@ const struct probe probes_required[] = {
 	{"TC programs", probe_tc, "needs CONFIG_NET_CLS_ACT"},
 	{"XDP programs for packets in fragments", probe_xdp_frags,
 	 "needs Linux 5.18 or newer"},
+	{"BTF of the kernel", probe_btf, "needs CONFIG_DEBUG_INFO_BTF"},
 	{"device maps", probe_devmap, "needs CONFIG_BPF_SYSCALL"},
 };
 
@@ -113,12 +120,6 @@ static int probe_jit(char *detail, size_t size)
 	fclose(file);
 	snprintf(detail, size, "net.core.bpf_jit_enable = %d", value);
 	return value ? 0 : -ENOENT;
-}
-
-static int probe_btf(char *detail, size_t size)
-{
-	snprintf(detail, size, "/sys/kernel/btf/vmlinux");
-	return access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
 }
 
 static int probe_tcx(char *detail, size_t size)
@@ -143,8 +144,6 @@ static int probe_tcx(char *detail, size_t size)
 const struct probe probes_optional[] = {
 	{"BPF JIT compiler", probe_jit,
 	 "slow without: `sysctl net.core.bpf_jit_enable=1`"},
-	{"BTF of the kernel", probe_btf,
-	 "not needed today; CONFIG_DEBUG_INFO_BTF"},
 	{"TC programs by link (tcx)", probe_tcx,
 	 "clsact is used instead; tcx needs Linux 6.6"},
 };

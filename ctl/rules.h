@@ -12,7 +12,10 @@ struct rules {
 	unsigned n;
 };
 
-#define RULE_ANY {.port_hi = 65535}
+#define RULE_ANY                 \
+	{                        \
+		.port_hi = 65535 \
+	}
 
 /*
  * Parsers touch only their part of the rule; -EINVAL with *why set to what is

@@ -18,7 +18,8 @@
 static const char help[] =
 	"usage: shunt run [--transport T] [--path segment] [--] CMD [ARG...]\n"
 	"\n"
-	"Runs a command whose connections go over this transport, whatever the\n"
+	"Runs a command whose connections go over this transport, whatever "
+	"the\n"
 	"rest of the policy says. For the time it runs there is a cgroup\n"
 	"shunt-run-PID with a rule for it at the top of the policy. What the\n"
 	"command leaves running goes on below the policy's other rules.\n"
@@ -184,8 +185,8 @@ static int wait_for(pid_t pid, const sigset_t *signals)
 static void block_signals(sigset_t *signals, sigset_t *before)
 {
 	static const int forwarded[] = {
-		SIGCHLD, SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM,
-		SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH, SIGCONT,
+		SIGCHLD, SIGHUP,  SIGINT,   SIGQUIT, SIGTERM, SIGUSR1,
+		SIGUSR2, SIGALRM, SIGWINCH, SIGCONT, SIGTSTP,
 	};
 
 	sigemptyset(signals);
@@ -226,7 +227,7 @@ static int run_command(struct context *ctx, struct run *run)
 {
 	struct instance in;
 	sigset_t signals;
-	pid_t pid;
+	pid_t pid = -1;
 	int err;
 
 	err = instance_open_locked(&in);

@@ -49,31 +49,23 @@ static const char *const attach_choices[] = {
 	[ATTACH_CLSACT] = "clsact",
 };
 
-static int choose(const char *const *choices, int n, const char *text)
+static int choose(const char *const choices[3], const char *text)
 {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < 3; i++)
 		if (!strcmp(choices[i], text))
 			return i;
 	return -1;
 }
 
-/* One name or several with commas; cuts the argument up in place. */
-static int add_devices(struct context *ctx, struct up_options *up, char *list)
+static int bad_choice(struct context *ctx, const char *option,
+		      const char *const *choices)
 {
-	char *save, *name;
-
-	for (name = strtok_r(list, ",", &save); name;
-	     name = strtok_r(NULL, ",", &save)) {
-		if (up->n_devices == SHUNT_MAX_DEVICES)
-			return shunt_usage(ctx, "up: at most %d devices",
-					   SHUNT_MAX_DEVICES);
-		up->devices[up->n_devices++] = name;
-	}
-	return 0;
+	return shunt_usage(ctx, "up: --%s is %s, %s or %s, not '%s'", option,
+			   choices[0], choices[1], choices[2], optarg);
 }
 
 static int parse(struct context *ctx, int argc, char **argv,
-		 struct up_options *up)
+		 struct device_list *devices, struct up_options *up)
 {
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
@@ -87,47 +79,29 @@ static int parse(struct context *ctx, int argc, char **argv,
 		{"default", required_argument, NULL, 't'},
 		{},
 	};
-	bool after_dev = false;
 	unsigned long number;
 	int opt, choice;
 
 	/* "-": arguments that are no options come in their order, as 1. */
 	while ((opt = next_option(ctx, argc, argv, "-:hjvd:", options)) != -1) {
+		if (device_option(ctx, devices, opt))
+			return -SHUNT_EUSAGE;
 		switch (opt) {
-		case 1:
-			if (!after_dev)
-				return shunt_usage(
-					ctx, "up: unexpected argument '%s'",
-					optarg);
-			/* fallthrough */
-		case 'd':
-			if (add_devices(ctx, up, optarg))
-				return -SHUNT_EUSAGE;
-			after_dev = true;
-			continue;
 		case 'c':
 			up->cgroup = optarg;
 			break;
 		case 'i':
-			choice = choose(ingress_choices,
-					ARRAY_SIZE(ingress_choices), optarg);
+			choice = choose(ingress_choices, optarg);
 			if (choice < 0)
-				return shunt_usage(
-					ctx,
-					"up: --ingress is auto, xdp or tc, not "
-					"'%s'",
-					optarg);
+				return bad_choice(ctx, "ingress",
+						  ingress_choices);
 			up->ingress = choice;
 			break;
 		case 'a':
-			choice = choose(attach_choices,
-					ARRAY_SIZE(attach_choices), optarg);
+			choice = choose(attach_choices, optarg);
 			if (choice < 0)
-				return shunt_usage(
-					ctx,
-					"up: --attach is auto, tcx or clsact, "
-					"not '%s'",
-					optarg);
+				return bad_choice(ctx, "attach",
+						  attach_choices);
 			up->attach = choice;
 			break;
 		case 'f':
@@ -140,22 +114,22 @@ static int parse(struct context *ctx, int argc, char **argv,
 		case 't':
 			up->default_transport = optarg;
 			break;
-		default:
-			return -SHUNT_EUSAGE;
 		}
-		after_dev = false;
 	}
 	if (optind < argc)
 		return shunt_usage(ctx, "up: unexpected argument '%s'",
 				   argv[optind]);
-	if (!up->n_devices)
+	if (!devices->n)
 		return shunt_usage(ctx, "up: which device? --dev IF; `ip link` "
 					"lists them");
+	up->devices = devices->names;
+	up->n_devices = devices->n;
 	return 0;
 }
 
 static int run(struct context *ctx, int argc, char **argv)
 {
+	struct device_list devices = {};
 	struct up_options up = {
 		.max_flows = SHUNT_MAX_FLOWS,
 		.default_transport = "udp",
@@ -164,7 +138,7 @@ static int run(struct context *ctx, int argc, char **argv)
 	};
 	int err;
 
-	err = parse(ctx, argc, argv, &up);
+	err = parse(ctx, argc, argv, &devices, &up);
 	if (!err)
 		err = require_root(ctx);
 	if (!err)
