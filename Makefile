@@ -16,6 +16,10 @@ CLANG	?= clang
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 B	:= build
 
+# Short lines by default; V=1 shows the commands.
+Q	:= $(if $(V),,@)
+say	= $(if $(V),,@echo "  $(1)	$(or $(2),$@)")
+
 WARN	 := -Wall -Wextra -Werror
 CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 CFLAGS	 ?= -O2 -g
@@ -47,43 +51,53 @@ TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),
 .PHONY: all tests demo check perf deps install uninstall format lint clean
 
 all: $(B)/shunt $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
+	@:
 
 # ---- BPF ----
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/perf/%.bpf.o: perf/%.bpf.c
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
 
 # One object for the hooks, so that they load together or not at all.
 $(B)/shunt.bpf.o: $(BPF_OBJ)
-	$(BPFTOOL) gen object $@ $^
+	$(call say,LINK)
+	$(Q)$(BPFTOOL) gen object $@ $^
 
 $(B)/include/shunt.skel.h: $(B)/shunt.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< name shunt_bpf > $@
+	$(call say,SKEL)
+	$(Q)$(BPFTOOL) gen skeleton $< name shunt_bpf > $@ 2>$@.err || { cat $@.err >&2; false; }
 
 $(B)/include/%.skel.h: $(B)/bpf/transports/%.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(call say,SKEL)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@ 2>$@.err || { cat $@.err >&2; false; }
 
 # ---- user space ----
 
 $(B)/%.o: %.c | $(SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/shunt: $(CTL_OBJ)
-	$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 $(B)/testbed-wire: $(WIRE_OBJ)
-	$(CC) $(LDFLAGS) $^ -o $@
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
 $(B)/perf/%: $(B)/perf/%.o
-	$(CC) $(LDFLAGS) $^ -o $@ -ljansson -lpthread
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
 
 # ---- tests ----
 
@@ -94,14 +108,17 @@ $(KSELFTEST): selftests/get-harness
 	selftests/get-harness $(@D)
 
 tests: all $(TEST_BIN)
+	@:
 
 $(B)/selftests/%.o: CPPFLAGS += -I$(B)/kselftest -Ictl
 $(B)/selftests/%.o: selftests/%.c $(KSELFTEST) | $(SKEL)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
-	$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
 
 deps:
 	testbed/deps install

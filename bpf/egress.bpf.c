@@ -88,7 +88,6 @@ static __always_inline int egress(struct __sk_buff *skb,
 {
 	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	void *data = start_of(skb), *end = end_of(skb);
-	struct shunt_transport *tr;
 	struct ip_view ip;
 	struct shunt_flow *f;
 	struct shunt_key key;
@@ -127,10 +126,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 		return TC_ACT_UNSPEC;
 
 	number = f->transport;
-	tr = bpf_map_lookup_elem(&transports, &number);
-	if (!tr)
-		return TC_ACT_UNSPEC;
-	if (!fits(skb, headers, tr->header_len + ip_min)) {
+	if (!fits(skb, headers, f->overhead)) {
 		shunt_count(SHUNT_CNT_ENCAP_TOO_BIG);
 		return TC_ACT_UNSPEC;
 	}

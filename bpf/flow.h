@@ -190,6 +190,20 @@ static __always_inline __be16 outer_sport(const struct shunt_key *k)
 	return bpf_htons(0xc000 | h >> 18);
 }
 
+static __always_inline bool is_v4(const struct shunt_addr *a)
+{
+	return !a->w[0] && !a->w[1] && a->w[2] == bpf_htonl(0xffff);
+}
+
+/* Bytes that a transport adds to each packet, its outer IP header included. */
+static __always_inline __u32 overhead(__u32 number, bool v4)
+{
+	struct shunt_transport *t = bpf_map_lookup_elem(&transports, &number);
+
+	return (t ? t->header_len : 0) +
+	       (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
 static __always_inline void tx_redirect(struct shunt_flow *f)
 {
 	f->tx = SHUNT_TX_ENCAP;
@@ -251,6 +265,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->token_remote = hs->token_remote;
 	f->nonce = flow_hash(key, hs->isn_local, HASH_NONCE);
 	f->sport = outer_sport(key);
+	f->overhead = overhead(hs->transport, is_v4(&key->remote));
 	f->tx_bytes = 0;
 	f->rx_bytes = 0;
 	f->seen_ns = now;

@@ -108,6 +108,14 @@ static __always_inline int sock_key(struct bpf_sock_ops *ctx,
 	return 0;
 }
 
+/* Connections within the host leave by no device of ours. */
+static __always_inline bool is_loopback(const struct shunt_addr *a)
+{
+	if (is_v4(a))
+		return bpf_ntohl(a->w[3]) >> 24 == 127;
+	return !a->w[0] && !a->w[1] && !a->w[2] && a->w[3] == bpf_htonl(1);
+}
+
 /* Note what the policy wants; the SYN that follows finds it at TC egress. */
 static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 				       const struct shunt_key *k)
@@ -174,6 +182,8 @@ SEC("sockops") int shunt_sock_ops(struct bpf_sock_ops *ctx)
 			on_close(&k);
 		return 1;
 	}
+	if (is_loopback(&k.remote))
+		return 1;
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		on_connect(ctx, &k);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |

@@ -191,7 +191,7 @@ struct shunt_flow {
 	__u32 token_remote; /* we prove ourselves with this one */
 	__u32 nonce;	    /* of our outstanding probe */
 	__be16 sport;	    /* outer source port: the flow's hash */
-	__u16 reserved;
+	__u16 overhead;	    /* bytes that encap adds to a packet */
 	__u64 tx_bytes; /* TCP payload sent over the transport */
 	__u64 rx_bytes; /* TCP payload received over the transport */
 	__u64 seen_ns;	/* last packet in either direction */
