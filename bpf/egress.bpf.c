@@ -57,7 +57,7 @@ static __always_inline void maybe_probe(struct __sk_buff *skb,
 		}
 		tx_fallback(f,
 			    f->flags & SHUNT_F_WAS_ENCAP ?
-				    SHUNT_REASON_STALLED :
+				    f->reason :
 				    SHUNT_REASON_NO_ECHO,
 			    now);
 		return;

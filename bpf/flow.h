@@ -275,8 +275,8 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->heard_tick = to_tick(now);
 	f->stall_tick = to_tick(now);
 	f->refresh_tick = to_tick(now);
-	f->flow_remote = hs->flow_remote;
-	f->plain_rx = 0;
+	f->rx_next = hs->isn_remote + 1;
+	f->rx_tick = 0;
 
 	p = peer_get(&key->remote, hs->transport, now);
 	if (p)

@@ -68,10 +68,8 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	f = flow_find(s, &fr.key, &slot);
 	now = now_ns();
 	if (verdict == PLAIN) {
-		if (f) {
-			f->plain_rx++;
-			track_rx(f, fr.l4, fr.payload, now);
-		}
+		if (f)
+			track_rx(f, fr.l4, fr.payload, true, now);
 		return TC_ACT_UNSPEC;
 	}
 	if (!f) {
@@ -94,7 +92,7 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 			return TC_ACT_UNSPEC;
 		}
 	} else {
-		track_rx(f, fr.l4, fr.payload, now);
+		track_rx(f, fr.l4, fr.payload, false, now);
 		f->rx_bytes += fr.payload;
 	}
 	hand_over(s, &fr, v6, slot, ETH_HLEN, verdict == PROBE);

@@ -45,8 +45,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 		return XDP_PASS;
 	now = now_ns();
 	if (verdict == PLAIN) {
-		f->plain_rx++;
-		track_rx(f, fr.l4, fr.payload, now);
+		track_rx(f, fr.l4, fr.payload, true, now);
 		return XDP_PASS;
 	}
 	if (f->transport != fr.transport) {
@@ -57,7 +56,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 		shunt_count(SHUNT_CNT_DECAP_ECN);
 		return XDP_DROP;
 	}
-	track_rx(f, fr.l4, fr.payload, now);
+	track_rx(f, fr.l4, fr.payload, false, now);
 	f->rx_bytes += fr.payload;
 	hand_over(s, &fr, v6, slot, l3, false);
 	shunt_tail_call(ctx, &decap_xdp_progs, fr.transport);

@@ -9,11 +9,19 @@
 
 #include "flow.h"
 
-/* A stalled flow goes back to probing when so many retransmissions, each so
- * much after the other, went out without a word from the peer: a tail loss
- * probe (RFC 8985) and the first retransmission timeout, usually. */
+/*
+ * A flow on the transport is in doubt, and goes back to probing, at so many
+ * retransmissions, each so much after the other, without a sign of progress in
+ * between: ours (usually a tail loss probe, RFC 8985, and the first timeout), or
+ * the peer's of what has arrived here long ago (our acknowledgements are lost).
+ */
 #define STALLS_MAX   2
 #define STALL_GAP_MS 5
+
+/* The peer was on the transport, has been silent there for so long, and now
+ * speaks plain TCP: more than reordering explains. It is in doubt about its
+ * direction, and would not hear our acknowledgements if the path is cut. */
+#define PLAIN_MS 50
 
 /* Renew the peer's proof at most this often per flow. */
 #define REFRESH_MS 1000
@@ -25,19 +33,32 @@ static __always_inline void ended(struct shunt_flow *f)
 		f->life = SHUNT_ENDED;
 }
 
-static __always_inline void track_retransmission(struct shunt_flow *f,
-						 __u32 tick)
+/* New flows to the peer have to prove the path again, too. */
+static __always_inline void doubt(struct shunt_flow *f, __u8 reason, __u64 now)
 {
+	struct shunt_peer *p;
+
+	if (f->tx != SHUNT_TX_ENCAP)
+		return;
+	shunt_count(SHUNT_CNT_SUSPECT);
+	tx_probe(f, reason);
+	p = peer_get(&f->key.remote, f->transport, now);
+	if (p)
+		p->verified_ns = 0;
+}
+
+static __always_inline void retransmission(struct shunt_flow *f, __u64 now)
+{
+	__u32 tick = to_tick(now);
+
 	if (after(f->heard_tick, f->stall_tick))
 		f->stalls = 0;
 	else if (f->stalls && tick - f->stall_tick < MS_TICKS(STALL_GAP_MS))
 		return; /* one burst of retransmissions is one sign */
 	f->stalls++;
 	f->stall_tick = tick;
-	if (f->stalls >= STALLS_MAX && f->tx == SHUNT_TX_ENCAP) {
-		shunt_count(SHUNT_CNT_SUSPECT);
-		tx_probe(f, SHUNT_REASON_STALLED);
-	}
+	if (f->stalls >= STALLS_MAX)
+		doubt(f, SHUNT_REASON_STALLED, now);
 }
 
 /* A segment on its way out. payload may be a whole GSO packet's. */
@@ -45,7 +66,6 @@ static __always_inline void track_tx(struct shunt_flow *f,
 				     const struct tcphdr *t, __u32 payload,
 				     __u64 now)
 {
-	__u32 tick = to_tick(now);
 	__u32 next = bpf_ntohl(t->seq) + payload + t->fin;
 
 	f->seen_ns = now;
@@ -56,7 +76,7 @@ static __always_inline void track_tx(struct shunt_flow *f,
 			if (payload && f->life == SHUNT_ENDED)
 				f->life = SHUNT_LIVE;
 		} else {
-			track_retransmission(f, tick);
+			retransmission(f, now);
 		}
 	}
 	if (t->fin && !(f->flags & SHUNT_F_FIN_TX)) {
@@ -67,29 +87,49 @@ static __always_inline void track_tx(struct shunt_flow *f,
 		f->life = SHUNT_ENDED;
 }
 
-/* A segment that has come in, on the transport or not. */
+static __always_inline void renew_proof(struct shunt_flow *f, __u32 tick,
+					__u64 now)
+{
+	struct shunt_peer *p;
+
+	if (f->tx != SHUNT_TX_ENCAP ||
+	    tick - f->refresh_tick <= MS_TICKS(REFRESH_MS))
+		return;
+	f->refresh_tick = tick;
+	p = peer_get(&f->key.remote, f->transport, now);
+	if (p)
+		p->verified_ns = now;
+}
+
+/* A segment that has come in, on the transport or plain. */
 static __always_inline void track_rx(struct shunt_flow *f,
 				     const struct tcphdr *t, __u32 payload,
-				     __u64 now)
+				     const bool plain, __u64 now)
 {
 	__u32 tick = to_tick(now);
 	__u32 ack = bpf_ntohl(t->ack_seq);
+	__u32 next = bpf_ntohl(t->seq) + payload;
 
 	f->seen_ns = now;
+	if (!plain)
+		f->rx_tick = tick ?: 1;
+	else if (f->rx_tick && tick - f->rx_tick > MS_TICKS(PLAIN_MS))
+		doubt(f, SHUNT_REASON_PEER_PLAIN, now);
+
 	if (after(ack, f->rx_ack)) {
 		f->rx_ack = ack;
 		f->heard_tick = tick;
-		if (f->tx == SHUNT_TX_ENCAP &&
-		    tick - f->refresh_tick > MS_TICKS(REFRESH_MS)) {
-			struct shunt_peer *p =
-				peer_get(&f->key.remote, f->transport, now);
-
-			f->refresh_tick = tick;
-			if (p)
-				p->verified_ns = now;
-		}
+		renew_proof(f, tick, now);
 	} else if (!payload) {
 		f->heard_tick = tick; /* something of ours has arrived */
+	}
+	if (payload) {
+		if (after(next, f->rx_next)) {
+			f->rx_next = next;
+			f->heard_tick = tick;
+		} else {
+			retransmission(f, now);
+		}
 	}
 	if (t->fin && !(f->flags & SHUNT_F_FIN_RX)) {
 		f->flags |= SHUNT_F_FIN_RX;

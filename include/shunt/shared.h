@@ -75,6 +75,7 @@
 	X(NO_ECHO, no-echo, "probes were not echoed: the path is blocked")     \
 	X(BLOCKED, blocked, "the path was found blocked a short time ago")     \
 	X(STALLED, stalled, "retransmissions without progress")                \
+	X(PEER_PLAIN, peer-plain, "the peer went back to TCP")                 \
 	X(TABLE_FULL, table-full, "the flow table is full of live flows")      \
 	X(NO_TRANSPORT, no-transport, "the transport is not deployed")
 
@@ -91,7 +92,7 @@
 	X(TABLE_FULL, flows_table_full, "flows kept on TCP: table full")       \
 	X(RECYCLED, flows_recycled, "slots of ended or idle flows reused")     \
 	X(FALLBACK, flows_fallback, "flows sent back to TCP")                  \
-	X(SUSPECT, flows_suspect, "times a stall sent a flow back to probing") \
+	X(SUSPECT, flows_suspect, "times a flow in doubt went back to probing") \
 	X(PROBE, probes_sent, "probes sent")                                   \
 	X(PROBE_RX, probes_received, "probes received and echoed")             \
 	X(ECHO_RX, echoes_received, "echoes that proved a path")               \
@@ -185,7 +186,7 @@ struct shunt_flow {
 	__u8 reason;	    /* enum shunt_reason */
 	__u8 tx;	    /* enum shunt_tx */
 	__u8 flags;	    /* SHUNT_F_… */
-	__u8 stalls;	    /* retransmissions without a word from the peer */
+	__u8 stalls;	    /* retransmissions, either way, without progress */
 	__u8 probes;	    /* probes sent since probing began */
 	__u32 token_local;  /* the peer proves itself with this one */
 	__u32 token_remote; /* we prove ourselves with this one */
@@ -198,12 +199,12 @@ struct shunt_flow {
 	__u64 created_ns;
 	__u32 tx_next;	    /* sequence number after the highest sent */
 	__u32 rx_ack;	    /* highest acknowledgement received */
-	__u32 heard_tick;   /* last advance of rx_ack or bare acknowledgement */
-	__u32 stall_tick;   /* last retransmission counted in stalls */
+	__u32 heard_tick;   /* last sign that our packets arrive */
+	__u32 stall_tick;   /* last sign that they don't, see stalls */
 	__u32 probe_tick;   /* last probe sent */
 	__u32 refresh_tick; /* last time the peer's proof was renewed */
-	__u32 flow_remote;  /* the peer's id for this flow */
-	__u32 plain_rx;	    /* TCP segments received outside the transport */
+	__u32 rx_next;	    /* sequence number after the highest received */
+	__u32 rx_tick;	    /* last segment from the transport, 0: never */
 };
 
 /* ---- handshakes: intents, offers, answers; connections without a flow ---- */
