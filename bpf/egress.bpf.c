@@ -114,10 +114,10 @@ static __always_inline int egress(struct __sk_buff *skb,
 	if (!f)
 		return TC_ACT_UNSPEC;
 	headers = ip.hlen + t->doff * 4;
-	payload = skb->len - ETH_HLEN;
-	if (payload < headers)
+	/* Padding behind the packet would count as payload at the far end. */
+	if (ip.total < headers || ip.total != skb->len - ETH_HLEN)
 		return TC_ACT_UNSPEC;
-	payload -= headers;
+	payload = ip.total - headers;
 	now = now_ns();
 	track_tx(f, t, payload, now);
 	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)

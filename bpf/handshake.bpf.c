@@ -60,8 +60,12 @@ static long walk_option(__u32 i, struct opt_walk *w)
 	(void)i;
 	if (w->off >= w->end)
 		return 1;
-	if (bpf_skb_load_bytes(w->skb, w->off, o, 1) || o[0] == TCPOPT_EOL)
+	if (bpf_skb_load_bytes(w->skb, w->off, o, 1))
+		goto malformed;
+	if (o[0] == TCPOPT_EOL) {
+		y->closed = true; /* nobody reads what is behind it */
 		return 1;
+	}
 	if (o[0] == TCPOPT_NOP) {
 		w->off++;
 		return 0;

@@ -24,8 +24,8 @@ struct frame {
 	__u32 header_len; /* transport's */
 	__u16 length;	  /* bytes behind the outer IP header */
 	__u8 transport;
-	bool set_ce;	/* RFC 6040 4.2: pass congestion experienced on */
-	bool drop_ce;	/* … or drop: the segment can't carry the mark */
+	__u8 set_ecn; /* RFC 6040 4.2: what the inner becomes, 0: nothing */
+	bool drop_ce; /* … or drop: the segment can't carry the mark */
 };
 
 static __always_inline enum verdict plain_tcp(struct frame *fr, void *ip,
@@ -75,6 +75,17 @@ static __always_inline bool same_addresses(void *outer, void *inner,
 	return !diff;
 }
 
+enum { NOT_ECT, ECT_1, ECT_0, CE };
+
+/* RFC 6040, figure 4. */
+static __always_inline void combine_ecn(struct frame *fr, __u8 outer,
+					__u8 inner)
+{
+	fr->drop_ce = outer == CE && inner == NOT_ECT;
+	fr->set_ecn = (outer == CE && inner != CE) ? CE :
+		      (outer == ECT_1 && inner == ECT_0) ? ECT_1 : 0;
+}
+
 static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 						 void *inner, void *end,
 						 const bool v6,
@@ -92,8 +103,7 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 	if (!v6 && (shunt_sum20(outer) != 0xffff ||
 			(v.hlen == 20 && shunt_sum20(inner) != 0xffff)))
 		return OTHER;
-	fr->set_ce = (o->tos & 3) == 3 && (v.tos & 3) != 3;
-	fr->drop_ce = fr->set_ce && !(v.tos & 3);
+	combine_ecn(fr, o->tos & 3, v.tos & 3);
 	if (v.proto == IPPROTO_TCP) {
 		t = v.l4;
 		if ((void *)(t + 1) > end || t->syn || t->doff < 5 ||
@@ -140,6 +150,10 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	fr->transport = number;
 	fr->header_len = tr->header_len & 0x3f;
 	fr->length = v.total - v.hlen;
+	if (fr->length < fr->header_len) {
+		shunt_count(SHUNT_CNT_DECAP_MALFORMED);
+		return OTHER;
+	}
 	verdict = inner_packet(fr, ip, v.l4 + fr->header_len, end, v6, &v);
 	if (verdict == OTHER)
 		shunt_count(SHUNT_CNT_DECAP_MALFORMED);
@@ -155,7 +169,7 @@ static __always_inline void hand_over(struct shunt_scratch *s,
 	s->outer = l3;
 	s->length = fr->length;
 	s->v6 = v6;
-	s->set_ce = fr->set_ce;
+	s->set_ecn = fr->set_ecn;
 	s->probe = probe;
 	s->reply_ifindex = 0;
 }

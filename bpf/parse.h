@@ -52,6 +52,8 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 		v->total = bpf_ntohs(h4->tot_len);
 		v->proto = h4->protocol;
 		v->tos = h4->tos;
+		if (v->total < v->hlen)
+			return -1;
 	}
 	v->l4 = ip + v->hlen;
 	return 0;

@@ -43,7 +43,7 @@ struct shunt_scratch {
 	__u16 length;	     /* decap: bytes behind the outer IP header */
 	__be16 sport;	     /* encap: outer source port */
 	__u8 v6;
-	__u8 set_ce; /* decap: congestion experienced outside */
+	__u8 set_ecn; /* decap: the inner ECN field becomes this; 0: stays */
 	__u8 probe;  /* the inner packet is a probe */
 	__u8 pad[3];
 	__u32 hint[SHUNT_HINTS]; /* slots found last on this CPU, see flow.h */

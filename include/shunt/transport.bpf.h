@@ -157,26 +157,31 @@ static __always_inline int shunt_check(void *data, void *end,
 	return check_header(h, &p);
 }
 
-/* RFC 6040: congestion experienced on the way must reach the inner header. */
+/* RFC 6040: congestion experienced on the way must reach the inner header. The
+ * field is in the low bits of IPv4's second byte, or of IPv6's traffic class,
+ * which are bits 4 and 5 of the second byte. */
 static __always_inline int shunt_ecn_skb(struct __sk_buff *skb,
 					 struct shunt_scratch *s)
 {
 	__u8 v[2];
 	__be16 old, new;
 
-	if (!s->set_ce)
+	if (!s->set_ecn)
 		return 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, v, 2))
 		return -1;
 	__builtin_memcpy(&old, v, 2);
 	if (s->v6)
-		v[1] |= 0x30; /* low bits of the class: high bits of byte 1 */
+		v[1] = (v[1] & ~0x30) | s->set_ecn << 4;
 	else
-		v[1] |= 0x03;
+		v[1] = (v[1] & ~3) | s->set_ecn;
 	__builtin_memcpy(&new, v, 2);
 	if (!s->v6 && bpf_l3_csum_replace(skb, ETH_HLEN + 10, old, new, 2))
 		return -1;
-	return bpf_skb_store_bytes(skb, ETH_HLEN, v, 2, 0);
+	/* With CHECKSUM_COMPLETE skb->csum is the sum of all bytes. IPv4's own
+	 * checksum makes up for the change, IPv6 has none. */
+	return bpf_skb_store_bytes(skb, ETH_HLEN, v, 2,
+				   s->v6 ? BPF_F_RECOMPUTE_CSUM : 0);
 }
 
 static __always_inline int shunt_decap_tc(struct __sk_buff *skb)
@@ -210,7 +215,7 @@ drop:
 }
 
 static __always_inline int shunt_ecn_xdp(void *data, void *end, __u32 l3,
-					 bool v6)
+					 bool v6, __u8 ecn)
 {
 	struct iphdr *ip = data + l3;
 	struct ipv6hdr *ip6 = data + l3;
@@ -219,14 +224,14 @@ static __always_inline int shunt_ecn_xdp(void *data, void *end, __u32 l3,
 	if (v6) {
 		if ((void *)(ip6 + 1) > end)
 			return -1;
-		ip6->flow_lbl[0] |= 0x30;
+		ip6->flow_lbl[0] = (ip6->flow_lbl[0] & ~0x30) | ecn << 4;
 		return 0;
 	}
 	if ((void *)(ip + 1) > end)
 		return -1;
 	/* RFC 1624: HC' = ~(~HC + ~m + m') */
 	sum = (__u16)~ip->check + (__u16)~bpf_htons(ip->tos);
-	ip->tos |= 3;
+	ip->tos = (ip->tos & ~3) | ecn;
 	sum += bpf_htons(ip->tos);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -269,7 +274,8 @@ static __always_inline int shunt_decap_xdp(struct xdp_md *ctx)
 		__builtin_memcpy(data + ETH_HLEN, &tags[0], 4);
 	if (l3 >= ETH_HLEN + 8)
 		__builtin_memcpy(data + ETH_HLEN + 4, &tags[1], 4);
-	if (s->set_ce && shunt_ecn_xdp(data, end, l3 & 0x3f, s->v6))
+	if (s->set_ecn &&
+	    shunt_ecn_xdp(data, end, l3 & 0x3f, s->v6, s->set_ecn))
 		goto drop;
 	shunt_count(SHUNT_CNT_DECAP);
 	return XDP_PASS;
