@@ -229,103 +229,6 @@ static int attach_xdp(const char *dir, unsigned i, const struct device *dev)
 	return err;
 }
 
-/* Why native XDP was refused, by the error that drivers agree on. */
-static const char *xdp_refusal(const struct device *dev, int err)
-{
-	static char text[160];
-	char holder[32] = "";
-	unsigned id;
-
-	switch (err) {
-	case -EBUSY:
-	case -EEXIST:
-		id = device_xdp_holder(dev->ifindex, holder, sizeof(holder));
-		snprintf(text, sizeof(text), "XDP is taken by program %u (%s)",
-			 id, holder);
-		return text;
-	case -EOPNOTSUPP:
-		snprintf(text, sizeof(text), "driver %s has no native XDP",
-			 dev->driver[0] ? dev->driver : "(unnamed)");
-		return text;
-	case -ERANGE:
-	case -EINVAL:
-	case -EMSGSIZE:
-		snprintf(text, sizeof(text),
-			 "driver %s refused XDP: %s (MTU %d too large, or "
-			 "GRO/LRO on)",
-			 dev->driver, strerror(-err), dev->mtu);
-		return text;
-	default:
-		snprintf(text, sizeof(text), "driver %s refused XDP: %s",
-			 dev->driver, strerror(-err));
-		return text;
-	}
-}
-
-static const char *xdp_advice(int err)
-{
-	switch (err) {
-	case -EBUSY:
-	case -EEXIST:
-		return "`ip link show` and `bpftool net` show it; remove it, "
-		       "or use --ingress tc";
-	default:
-		return "use --ingress tc";
-	}
-}
-
-/* Could it be attached, as far as that is known without trying? */
-static int foresee_xdp(const struct device *dev)
-{
-	char holder[32];
-
-	if (device_xdp_holder(dev->ifindex, holder, sizeof(holder)))
-		return -EBUSY;
-	return device_native_xdp(dev) == 0 ? -EOPNOTSUPP : 0;
-}
-
-static int refuse_xdp(const struct device *dev, struct plan *plan, int err)
-{
-	const char *reason = xdp_refusal(dev, err);
-
-	if (plan->insist)
-		return shunt_err(err, "%s: %s; %s", dev->name, reason,
-				 xdp_advice(err));
-	plan->ingress = SHUNT_INGRESS_TC;
-	snprintf(plan->why, sizeof(plan->why), "%s", reason);
-	return -EAGAIN;
-}
-
-int plan_ingress(const struct device *dev, enum ingress_choice choice,
-		 struct plan *plan)
-{
-	const char *reason;
-	bool safe;
-	int err;
-
-	plan->ingress = SHUNT_INGRESS_TC;
-	plan->insist = choice == INGRESS_XDP;
-	safe = device_xdp_is_safe(dev, &reason);
-	if (choice == INGRESS_TC)
-		reason = "asked for";
-	snprintf(plan->why, sizeof(plan->why), "%s", reason);
-	if (choice == INGRESS_TC || (choice == INGRESS_AUTO && !safe))
-		return 0;
-	err = foresee_xdp(dev);
-	if (err) {
-		err = refuse_xdp(dev, plan, err);
-		return err == -EAGAIN ? 0 : err;
-	}
-	plan->ingress = SHUNT_INGRESS_XDP;
-	if (plan->insist)
-		snprintf(plan->why, sizeof(plan->why),
-			 safe ? "asked for"
-			      : "asked for, but %s; `ethtool -K %s rx off` "
-				"makes it safe",
-			 reason, dev->name);
-	return 0;
-}
-
 /* ---- a device ---- */
 
 int attach_ingress(const char *dir, unsigned i, const struct device *dev,
@@ -346,7 +249,7 @@ int attach_ingress(const char *dir, unsigned i, const struct device *dev,
 	if (plan->ingress == SHUNT_INGRESS_XDP) {
 		err = attach_xdp(dir, i, dev);
 		if (err)
-			return refuse_xdp(dev, plan, err);
+			return plan_refuse_xdp(dev, plan, err);
 	}
 	/* In XDP mode TC still has the handshakes and the probes. */
 	err = attach_tc(dir, i, entry, attach, &hook_ingress,

@@ -27,6 +27,12 @@ int plan_ingress(const struct device *dev, enum ingress_choice choice,
 		 struct plan *plan);
 
 /*
+ * The driver refused XDP with err. -EAGAIN: then the plan says TC now; else XDP
+ * was insisted on, and the refusal has been explained.
+ */
+int plan_refuse_xdp(const struct device *dev, struct plan *plan, int err);
+
+/*
  * `dir` is the instance's directory in bpffs, `i` the device's index in the
  * map `devices`. The entry says what to undo, so it is written before anything
  * is attached: whoever finds it after a crash can clean up.

@@ -204,7 +204,7 @@ bool cgroup_is_run(const char *path)
 	return name && !strncmp(name + 1, CGROUP_RUN, strlen(CGROUP_RUN));
 }
 
-bool cgroup_is_empty(const char *path)
+static bool is_empty(const char *path)
 {
 	char events[PATH_MAX + 16], line[64];
 	bool empty = false;
@@ -281,4 +281,25 @@ int cgroup_dissolve(const char *path)
 			usleep(1000);
 	}
 	return 0;
+}
+
+void cgroup_tidy_runs(const struct host *host, __u64 parent)
+{
+	char above[PATH_MAX], path[PATH_MAX];
+	struct dirent *entry;
+	DIR *dir;
+
+	if (cgroup_path_by_id(host, parent, above))
+		return;
+	dir = opendir(above);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		if (snprintf(path, sizeof(path), "%s/%s", above,
+			     entry->d_name) >= (int)sizeof(path))
+			continue;
+		if (cgroup_is_run(path) && is_empty(path))
+			cgroup_dissolve(path);
+	}
+	closedir(dir);
 }

@@ -36,8 +36,12 @@ int cgroup_create(const struct host *host, __u64 parent, const char *name,
 		  struct cgroup *cg);
 int cgroup_add_process(const struct cgroup *cg, pid_t pid);
 bool cgroup_is_run(const char *path);
-/* Anything in it or below it? */
-bool cgroup_is_empty(const char *path);
+/*
+ * Removes the cgroups of `shunt run` below this one that have nobody in them.
+ * Under lock no run is between making its cgroup and moving into it, so they
+ * were left by one that was killed, or have just ended.
+ */
+void cgroup_tidy_runs(const struct host *host, __u64 parent);
 /* Moves the processes into the parent and removes the cgroup. */
 int cgroup_dissolve(const char *path);
 

@@ -98,7 +98,7 @@ bool device_xdp_is_safe(const struct device *dev, const char **why)
 		*why = "receive checksumming is off";
 		return true;
 	}
-	*why = "the device checks checksums on receive, of outer headers";
+	*why = "receive checksums are on";
 	return false;
 }
 

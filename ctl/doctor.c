@@ -138,17 +138,21 @@ static enum shunt_ingress check_xdp(struct report *report,
 	char holder[32] = "", text[96];
 	const char *why;
 	unsigned id;
-	bool safe;
+	bool safe, ours;
 	int native;
 
 	/* Attaching one to see would reset many a network card. */
 	native = device_native_xdp(dev);
 	safe = device_xdp_is_safe(dev, &why);
 	id = device_xdp_holder(dev->ifindex, holder, sizeof(holder));
+	ours = !strncmp(holder, "shunt_", strlen("shunt_"));
 	snprintf(text, sizeof(text), "program %u (%s) is there", id, holder);
 	if (native == 0)
-		say(report, WARN, "native XDP", "the driver has none",
+		say(report, WARN, "native XDP",
+		    "the driver offers none, as it is set up",
 		    "TC ingress is used");
+	else if (ours)
+		say(report, OK, "native XDP", "ours is there", "");
 	else if (id)
 		say(report, WARN, "native XDP", text,
 		    "TC ingress is used, unless you remove it");
@@ -157,7 +161,8 @@ static enum shunt_ingress check_xdp(struct report *report,
 		    "this kernel does not say which drivers have it", "");
 	else
 		say(report, OK, "native XDP", "", "");
-	return safe && native && !id ? SHUNT_INGRESS_XDP : SHUNT_INGRESS_TC;
+	return safe && native && (ours || !id) ? SHUNT_INGRESS_XDP
+					       : SHUNT_INGRESS_TC;
 }
 
 static void check_checksum(struct report *report, const struct device *dev)
@@ -175,16 +180,15 @@ static void check_checksum(struct report *report, const struct device *dev)
 static void check_tc(struct report *report, const struct device *dev)
 {
 	int n = device_tc_programs(dev->ifindex);
-	char text[64];
+	char text[96];
 
-	snprintf(text, sizeof(text), "%d program%s or filters there", n,
-		 n == 1 ? "" : "s");
-	if (n)
-		say(report, WARN, "TC", text,
-		    "ours come first on the way in, last on the way out; see "
-		    "`bpftool net`");
-	else
-		say(report, OK, "TC", "nobody else is there", "");
+	/* Ours are first on the way in and last on the way out: no conflict,
+	 * but what others do there is good to know when something is odd. */
+	snprintf(text, sizeof(text),
+		 "%d there; `bpftool net` and `tc filter` "
+		 "list them",
+		 n);
+	say(report, OK, "TC programs and filters", n ? text : "none there", "");
 }
 
 static void check_device(struct report *report, json_t *list,

@@ -31,11 +31,12 @@ typedef void (*message_fn)(const struct nlmsghdr *nlh, void *arg);
 
 static void add_attr(struct request *req, int type, const void *data, int len)
 {
-	struct nlattr *attr = (void *)req + NLMSG_ALIGN(req->nlh.nlmsg_len);
+	char *end = (char *)req + NLMSG_ALIGN(req->nlh.nlmsg_len);
+	struct nlattr *attr = (struct nlattr *)end;
 
 	attr->nla_type = type;
 	attr->nla_len = NLA_HDRLEN + len;
-	memcpy((void *)attr + NLA_HDRLEN, data, len);
+	memcpy(end + NLA_HDRLEN, data, len);
 	req->nlh.nlmsg_len =
 		NLMSG_ALIGN(req->nlh.nlmsg_len) + NLA_ALIGN(attr->nla_len);
 }
@@ -117,14 +118,16 @@ int netlink_count_filters(int ifindex)
 static const struct nlattr *find_attr(const struct nlmsghdr *nlh, int type)
 {
 	int left = nlh->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN);
-	const struct nlattr *attr = NLMSG_DATA(nlh) + GENL_HDRLEN;
+	const struct nlattr *attr =
+		(const void *)((const char *)NLMSG_DATA(nlh) + GENL_HDRLEN);
 
 	while (left >= (int)NLA_HDRLEN && attr->nla_len >= NLA_HDRLEN &&
 	       attr->nla_len <= left) {
 		if ((attr->nla_type & NLA_TYPE_MASK) == type)
 			return attr;
 		left -= NLA_ALIGN(attr->nla_len);
-		attr = (const void *)attr + NLA_ALIGN(attr->nla_len);
+		attr = (const void *)((const char *)attr +
+				      NLA_ALIGN(attr->nla_len));
 	}
 	return NULL;
 }
@@ -134,7 +137,7 @@ static void take_family(const struct nlmsghdr *nlh, void *arg)
 	const struct nlattr *attr = find_attr(nlh, CTRL_ATTR_FAMILY_ID);
 
 	if (attr)
-		memcpy(arg, (const void *)attr + NLA_HDRLEN, sizeof(__u16));
+		memcpy(arg, (const char *)attr + NLA_HDRLEN, sizeof(__u16));
 }
 
 static void take_features(const struct nlmsghdr *nlh, void *arg)
@@ -142,7 +145,7 @@ static void take_features(const struct nlmsghdr *nlh, void *arg)
 	const struct nlattr *attr = find_attr(nlh, NETDEV_A_DEV_XDP_FEATURES);
 
 	if (attr)
-		memcpy(arg, (const void *)attr + NLA_HDRLEN, sizeof(__u64));
+		memcpy(arg, (const char *)attr + NLA_HDRLEN, sizeof(__u64));
 }
 
 int netlink_xdp_features(int ifindex, __u64 *features)

@@ -48,17 +48,11 @@ static void drop_dead_runs(const struct instance *in, struct rules *rules)
 {
 	char path[PATH_MAX];
 
+	cgroup_tidy_runs(&in->host, in->settings.cgroup);
 	for (unsigned i = rules->n; i > 0; i--) {
 		__u64 id = rules->rule[i - 1].cgroup;
-		int err;
 
-		if (!id)
-			continue;
-		err = cgroup_path_by_id(&in->host, id, path);
-		if (err == -ENOENT)
-			rules_delete(rules, i);
-		else if (!err && cgroup_is_run(path) && cgroup_is_empty(path) &&
-			 !cgroup_dissolve(path))
+		if (id && cgroup_path_by_id(&in->host, id, path) == -ENOENT)
 			rules_delete(rules, i);
 	}
 }
@@ -239,9 +233,12 @@ static int run_command(struct context *ctx, struct run *run)
 	if (!err)
 		ctx->status = wait_for(pid, &signals);
 	if (run->cgroup_id) {
-		remove_rule(run);
-		/* Its pid may come from another namespace; the path is ours. */
+		/*
+		 * In this order: whoever comes next tidies a rule whose cgroup
+		 * is gone, if we are killed in between.
+		 */
 		cgroup_dissolve(run->path);
+		remove_rule(run);
 	}
 	return err;
 }

@@ -17,7 +17,8 @@ int table_walk(int map, entry_fn fn, void *arg)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info), n;
-	void *keys, *values, *cursor;
+	char *keys, *values;
+	void *cursor;
 	bool first = true;
 	int err;
 

@@ -36,24 +36,36 @@ static unsigned read_devices(const char *dir, struct shunt_device *devices)
 	return n;
 }
 
-/* Cgroups of `shunt run`s that were killed, found by their rules. */
+/* Cgroups of `shunt run`s: with a rule, or left empty by one that was killed.
+ */
 static void dissolve_run_cgroups(const struct host *host, const char *dir)
 {
+	struct shunt_settings settings;
 	char path[PATH_MAX];
+	__u32 zero = 0;
 	int fd;
 
+	fd = pin_get(dir, "maps", "settings");
+	if (fd >= 0) {
+		if (!bpf_map_lookup_elem(fd, &zero, &settings))
+			cgroup_tidy_runs(host, settings.cgroup);
+		close(fd);
+	}
 	fd = pin_get(dir, "maps", "rules");
 	if (fd < 0)
 		return;
 	for (__u32 i = 0; i < 2 * SHUNT_MAX_RULES; i++) {
 		struct shunt_rule rule;
+		int err;
 
-		if (bpf_map_lookup_elem(fd, &i, &rule) || !rule.cgroup)
+		if (bpf_map_lookup_elem(fd, &i, &rule) || !rule.cgroup ||
+		    cgroup_path_by_id(host, rule.cgroup, path) ||
+		    !cgroup_is_run(path))
 			continue;
-		if (!cgroup_path_by_id(host, rule.cgroup, path) &&
-		    cgroup_is_run(path) && cgroup_dissolve(path))
+		err = cgroup_dissolve(path);
+		if (err)
 			shunt_warn("%s: cannot be removed: %s", path,
-				   strerror(errno));
+				   strerror(-err));
 	}
 	close(fd);
 }
