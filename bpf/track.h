@@ -66,18 +66,19 @@ static __always_inline void track_tx(struct shunt_flow *f,
 				     const struct tcphdr *t, __u32 payload,
 				     __u64 now)
 {
-	__u32 next = bpf_ntohl(t->seq) + payload + t->fin;
+	__u32 seq = bpf_ntohl(t->seq), next = seq + payload + t->fin;
 
 	f->seen_ns = now;
-	if (payload || t->fin) {
-		if (after(next, f->tx_next)) {
-			f->tx_next = next;
-			/* Data after an end (a forged RST): it lives. */
-			if (payload && f->life == SHUNT_ENDED)
-				f->life = SHUNT_LIVE;
-		} else {
-			retransmission(f, now);
-		}
+	if (after(next, f->tx_next)) {
+		f->tx_next = next;
+		/* Data after an end (a forged RST): it lives. */
+		if (payload && f->life == SHUNT_ENDED)
+			f->life = SHUNT_LIVE;
+	} else if (seq != f->tx_next && !t->rst) {
+		/* Data or a FIN again, or a probe of a closed window or an idle
+		 * connection, which repeats a number without its byte. A plain
+		 * acknowledgement stands at tx_next. */
+		retransmission(f, now);
 	}
 	if (t->fin && !(f->flags & SHUNT_F_FIN_TX)) {
 		f->flags |= SHUNT_F_FIN_TX;
