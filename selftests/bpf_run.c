@@ -3,6 +3,7 @@
 #include "bpf_run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -14,10 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shunt.skel.h"
-#include "udp.skel.h"
-
-#define MAP_FD(r, name) bpf_map__fd((r)->hooks->maps.name)
+#include "rig_maps.h"
 
 static const char *const counter_names[] = {
 #define X(id, name, text) #name,
@@ -30,16 +28,11 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return level == LIBBPF_WARN ? vfprintf(stderr, fmt, ap) : 0;
 }
 
-static int put(int map, __u32 index, const void *value)
-{
-	return bpf_map_update_elem(map, &index, value, BPF_ANY) ? -errno : 0;
-}
-
 static int put_prog(int map, __u32 index, const struct bpf_program *p)
 {
 	int fd = bpf_program__fd(p);
 
-	return put(map, index, &fd);
+	return map_put(map, index, &fd);
 }
 
 static int load_transport(struct rig *r)
@@ -76,8 +69,8 @@ static int fill_maps(struct rig *r)
 				   .max_flows = r->max_flows};
 	int st = MAP_FD(r, stages);
 
-	return put(MAP_FD(r, transports), SHUNT_UDP, &udp) ?:
-	       put(MAP_FD(r, settings), 0, &s) ?:
+	return map_put(MAP_FD(r, transports), SHUNT_UDP, &udp) ?:
+	       map_put(MAP_FD(r, settings), 0, &s) ?:
 	       put_prog(MAP_FD(r, encap_progs), SHUNT_UDP,
 			r->udp->progs.encap) ?:
 	       put_prog(MAP_FD(r, decap_tc_progs), SHUNT_UDP,
@@ -87,7 +80,9 @@ static int fill_maps(struct rig *r)
 	       put_prog(st, SHUNT_TAIL_SYN_OUT, h->progs.shunt_syn_out) ?:
 	       put_prog(st, SHUNT_TAIL_SYN_IN, h->progs.shunt_syn_in) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_OUT, h->progs.shunt_probe_out) ?:
-	       put_prog(st, SHUNT_TAIL_PROBE_IN, h->progs.shunt_probe_in);
+	       put_prog(st, SHUNT_TAIL_PROBE_IN, h->progs.shunt_probe_in) ?:
+	       put_prog(st, SHUNT_TAIL_ADOPT, h->progs.shunt_adopt) ?:
+	       put_prog(st, SHUNT_TAIL_INGRESS, h->progs.shunt_ingress_slow);
 }
 
 int rig_open(struct rig *r, uint32_t max_flows)
@@ -132,12 +127,25 @@ void rig_close(struct rig *r)
 	shunt_bpf__destroy(r->hooks);
 }
 
+/* Devices that come up send router solicitations. */
+static void no_ipv6_noise(void)
+{
+	int fd = open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY);
+
+	if (fd < 0)
+		return; /* no IPv6, no noise */
+	if (write(fd, "1", 1) != 1)
+		perror("# disable_ipv6");
+	close(fd);
+}
+
 int rig_netns(struct rig *r, unsigned int mtu)
 {
 	char cmd[256];
 
 	if (unshare(CLONE_NEWNET))
 		return -errno;
+	no_ipv6_noise();
 	snprintf(cmd, sizeof(cmd),
 		 "ip link add t0 mtu %u type veth peer name t1 mtu %u && "
 		 "ip link set t0 up && ip link set t1 up",
@@ -222,14 +230,14 @@ int rig_run_clone(struct rig *r, __u32 slot, const struct pkt *in,
 }
 
 /* The uapi headers have no macros for instructions, the kernel's have. */
-#define INSN(c, d, s, o, i)                                                    \
-	((struct bpf_insn){                                                    \
+#define INSN(c, d, s, o, i) \
+	((struct bpf_insn){ \
 		.code = c, .dst_reg = d, .src_reg = s, .off = o, .imm = i})
-#define LOAD(d, s, field)                                                      \
-	INSN(BPF_LDX | BPF_MEM | BPF_W, d, s,                                  \
+#define LOAD(d, s, field)                     \
+	INSN(BPF_LDX | BPF_MEM | BPF_W, d, s, \
 	     offsetof(struct __sk_buff, field), 0)
-#define STORE(d, field, s)                                                     \
-	INSN(BPF_STX | BPF_MEM | BPF_W, d, s,                                  \
+#define STORE(d, field, s)                    \
+	INSN(BPF_STX | BPF_MEM | BPF_W, d, s, \
 	     offsetof(struct __sk_buff, field), 0)
 
 int rig_watch_tags(struct rig *r)
@@ -245,13 +253,13 @@ int rig_watch_tags(struct rig *r)
 		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, -1),
 		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
 	};
-	int err, fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "watch_tags", "GPL",
-				    insns, sizeof(insns) / sizeof(*insns),
-				    NULL);
+	int err,
+		fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "watch_tags", "GPL",
+				   insns, sizeof(insns) / sizeof(*insns), NULL);
 
 	if (fd < 0)
 		return fd;
-	err = put(MAP_FD(r, encap_progs), SHUNT_UDP, &fd);
+	err = map_put(MAP_FD(r, encap_progs), SHUNT_UDP, &fd);
 	close(fd); /* the array holds it */
 	return err;
 }
@@ -299,166 +307,4 @@ const char *rig_other_moved(struct rig *r, enum shunt_counter but)
 		if (i != but && v[i] != r->counters[i])
 			return counter_names[i];
 	return NULL;
-}
-
-static struct shunt_addr addr_of(bool v6, const uint8_t *a)
-{
-	struct shunt_addr out = {};
-
-	if (v6) {
-		memcpy(&out, a, 16);
-	} else {
-		memset((uint8_t *)&out + 10, 0xff, 2);
-		memcpy((uint8_t *)&out + 12, a, 4);
-	}
-	return out;
-}
-
-struct shunt_key key_of_sender(const struct seg *s)
-{
-	struct shunt_key k = {.local = addr_of(s->v6, s->src),
-			      .remote = addr_of(s->v6, s->dst)};
-
-	put16((uint8_t *)&k.lport, s->sport);
-	put16((uint8_t *)&k.rport, s->dport);
-	return k;
-}
-
-struct shunt_key key_mirror(const struct shunt_key *k)
-{
-	struct shunt_key m = {.local = k->remote,
-			      .remote = k->local,
-			      .lport = k->rport,
-			      .rport = k->lport};
-
-	return m;
-}
-
-struct shunt_key key_of_receiver(const struct seg *s)
-{
-	struct shunt_key k = key_of_sender(s);
-
-	return key_mirror(&k);
-}
-
-struct shunt_flow flow_live(const struct shunt_key *k)
-{
-	struct shunt_flow f = {
-		.key = *k,
-		.life = SHUNT_LIVE,
-		.role = SHUNT_ROLE_ACTIVE,
-		.transport = SHUNT_UDP,
-		.tx = SHUNT_TX_ENCAP,
-		.flags = SHUNT_F_WAS_ENCAP,
-		.token_local = 0x10ca1000 ^ k->lport,
-		.token_remote = 0x0e307e00 ^ k->rport,
-		.nonce = 0x0111ce00,
-		.sport = 0x39c7, /* 51001 in network order */
-		.tx_next = 1001,
-		.rx_ack = 1001,
-		.seen_ns = now_mono(),
-		.created_ns = now_mono(),
-		.heard_tick = now_tick(),
-		.stall_tick = now_tick(),
-		.refresh_tick = now_tick(),
-	};
-
-	return f;
-}
-
-int flow_put(struct rig *r, __u32 slot, const struct shunt_flow *f)
-{
-	return put(MAP_FD(r, flows), slot, f) ?:
-	       bpf_map_update_elem(MAP_FD(r, flow_index), &f->key, &slot,
-				   BPF_ANY);
-}
-
-int flow_pair(struct rig *r, const struct seg *s)
-{
-	struct shunt_key k = key_of_sender(s), m = key_mirror(&k);
-	struct shunt_flow f = flow_live(&k), g = flow_live(&m);
-
-	return flow_put(r, 1, &f) ?: flow_put(r, 2, &g);
-}
-
-int flow_get(struct rig *r, __u32 slot, struct shunt_flow *f)
-{
-	return bpf_map_lookup_elem(MAP_FD(r, flows), &slot, f);
-}
-
-__u32 flow_slot(struct rig *r, const struct shunt_key *k)
-{
-	__u32 slot;
-
-	return bpf_map_lookup_elem(MAP_FD(r, flow_index), k, &slot) ? 0 : slot;
-}
-
-int hs_put(struct rig *r, const struct shunt_key *k,
-	   const struct shunt_handshake *hs)
-{
-	return bpf_map_update_elem(MAP_FD(r, handshakes), k, hs, BPF_ANY);
-}
-
-int hs_get(struct rig *r, const struct shunt_key *k, struct shunt_handshake *hs)
-{
-	memset(hs, 0, sizeof(*hs));
-	return bpf_map_lookup_elem(MAP_FD(r, handshakes), k, hs);
-}
-
-int peer_put(struct rig *r, const struct shunt_key *k, __u32 transport,
-	     const struct shunt_peer *p)
-{
-	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
-
-	return bpf_map_update_elem(MAP_FD(r, peers), &pk, p, BPF_ANY);
-}
-
-int peer_read(struct rig *r, const struct shunt_key *k, __u32 transport,
-	      struct shunt_peer *p)
-{
-	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
-
-	memset(p, 0, sizeof(*p));
-	return bpf_map_lookup_elem(MAP_FD(r, peers), &pk, p) ? -1 : 0;
-}
-
-void set_deployed(struct rig *r, __u32 transport, bool deployed)
-{
-	struct shunt_transport t;
-
-	bpf_map_lookup_elem(MAP_FD(r, transports), &transport, &t);
-	t.deployed = deployed;
-	put(MAP_FD(r, transports), transport, &t);
-}
-
-struct shunt_settings get_settings(struct rig *r)
-{
-	struct shunt_settings s = {};
-	__u32 zero = 0;
-
-	bpf_map_lookup_elem(MAP_FD(r, settings), &zero, &s);
-	return s;
-}
-
-void set_settings(struct rig *r, const struct shunt_settings *s)
-{
-	put(MAP_FD(r, settings), 0, s);
-}
-
-void set_rule(struct rig *r, __u32 index, const struct shunt_rule *rule)
-{
-	put(MAP_FD(r, rules), index, rule);
-}
-
-__u64 now_mono(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * SHUNT_NSEC + t.tv_nsec;
-}
-
-__u32 now_tick(void)
-{
-	return now_mono() >> SHUNT_TICK_SHIFT;
 }

@@ -47,14 +47,14 @@ static inline void keep_tests(const char *text)
 }
 
 #undef TEST_HARNESS_MAIN
-#define TEST_HARNESS_MAIN                                                      \
-	int main(int argc, char **argv)                                        \
-	{                                                                      \
-		const char *text = getenv("SHUNT_TEST");                       \
-                                                                               \
-		if (text && *text)                                             \
-			keep_tests(text);                                      \
-		return test_harness_run(argc, argv);                           \
+#define TEST_HARNESS_MAIN                                \
+	int main(int argc, char **argv)                  \
+	{                                                \
+		const char *text = getenv("SHUNT_TEST"); \
+                                                         \
+		if (text && *text)                       \
+			keep_tests(text);                \
+		return test_harness_run(argc, argv);     \
 	}
 
 #endif

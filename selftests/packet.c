@@ -269,6 +269,41 @@ void pkt_wrap(struct pkt *p, const struct outer *o)
 	put16(udp + 6, 0);
 }
 
+void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
+	       uint32_t token, uint32_t nonce, uint32_t echo)
+{
+	struct seg t = *s;
+	uint8_t *ip = p->b + ETH_LEN, *b;
+
+	t.payload = 8; /* with a TCP header of 20, the length of a probe */
+	t.options_len = 0;
+	t.tos = 0;
+	t.ttl = 64;
+	t.id = 0;
+	t.label = 0;
+	pkt_seg(p, &t);
+	b = p->b + pkt_l4(p);
+	memset(b, 0, 28);
+	if (t.v6) {
+		ip[6] = 253;
+	} else {
+		ip[9] = 253;
+		fix_ip(ip);
+	}
+	put16(b, 0x5348);
+	b[2] = 1;
+	b[3] = flags;
+	put16(b + 4, t.sport);
+	put16(b + 6, t.dport);
+	put32(b + 8, token);
+	put32(b + 12, nonce);
+	put32(b + 20, echo);
+	b[24] = 1; /* udp */
+	pkt_wrap(p, &(struct outer){.sport = FLOW_PORT,
+				    .dport = GUE_PORT,
+				    .proto = 17});
+}
+
 bool pkt_same(const struct pkt *a, const struct pkt *b)
 {
 	return a->len == b->len && !memcmp(a->b, b->b, a->len);

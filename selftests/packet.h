@@ -10,15 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PKT_MAX	 9400
-#define ETH_LEN	 14
-#define FIN	 0x01
-#define SYN	 0x02
-#define RST	 0x04
-#define PSH	 0x08
-#define ACK	 0x10
-#define GUE_PORT 6080
-#define TAG_MAX	 3
+#define PKT_MAX	  9400
+#define ETH_LEN	  14
+#define FIN	  0x01
+#define SYN	  0x02
+#define RST	  0x04
+#define PSH	  0x08
+#define ACK	  0x10
+#define GUE_PORT  6080
+#define FLOW_PORT 51001 /* outer source port of the flows of tests */
+#define TAG_MAX	  3
 
 /* A frame, and what an skb knows besides. */
 struct pkt {
@@ -41,8 +42,8 @@ struct seg {
 	uint8_t tos;
 	uint8_t ttl;
 	uint16_t id;
-	uint16_t frag;	/* flags and offset */
-	uint32_t label; /* IPv6 flow label */
+	uint16_t frag;	    /* flags and offset */
+	uint32_t label;	    /* IPv6 flow label */
 	uint8_t ip_options; /* bytes, a multiple of 4 */
 	uint32_t seq;
 	uint32_t ack;
@@ -93,6 +94,11 @@ void pkt_seg(struct pkt *p, const struct seg *s);
 
 /* Put the frame's IP packet into UDP. NULL: as a peer of ours would. */
 void pkt_wrap(struct pkt *p, const struct outer *o);
+
+/* A probe of the segment's flow, wrapped up. */
+enum { ASKS = 1, ECHOS = 2 };
+void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
+	       uint32_t token, uint32_t nonce, uint32_t echo);
 
 /* Bytes out of, or into, the middle of a frame. */
 void pkt_cut(struct pkt *p, uint32_t at, uint32_t n);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Tests between hosts: a lab of testbed/, shunt in its namespaces, sockets on
+ * its hosts, streams of bytes that are checked one by one.
+ *
+ * Functions return 0, a count or a descriptor, or a negative number when
+ * something is wrong; then they have said on stderr what.
+ */
+#ifndef LAB_H
+#define LAB_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+enum lab_host { CLIENT, ROUTER, SERVER, LAB_HOSTS };
+
+#define LAB_IDS 128
+
+struct lab {
+	char name[32];
+	char dir[64]; /* for files; goes away with the lab */
+	int ns[LAB_HOSTS];
+	int home;
+	/* What the instances have in the kernel: nothing may stay. */
+	char pins[LAB_HOSTS][64]; /* "": shunt is not up there */
+	uint32_t progs[LAB_HOSTS][LAB_IDS];
+	uint32_t maps[LAB_HOSTS][LAB_IDS];
+};
+
+/* options: of `lab up`, may be NULL. */
+int lab_up(struct lab *lab, const char *options);
+/* Also takes shunt down, and fails if that left something in the kernel. */
+int lab_down(struct lab *lab);
+
+/* ---- commands: shell syntax, formatted like printf ---- */
+
+#define LAB_PRINTF(at) __attribute__((format(printf, at, at + 1)))
+
+/* Run it on a host: its exit status. */
+int lab_run(struct lab *lab, enum lab_host host, const char *fmt, ...)
+	LAB_PRINTF(3);
+/* The same; its standard output, to be freed, or NULL if it failed. */
+char *lab_output(struct lab *lab, enum lab_host host, const char *fmt, ...)
+	LAB_PRINTF(3);
+/* Run it in the background: it is ended with the lab. */
+int lab_start(struct lab *lab, enum lab_host host, const char *fmt, ...)
+	LAB_PRINTF(3);
+/* `lab COMMAND NAME ARGS` */
+int lab_do(struct lab *lab, const char *command, const char *fmt, ...)
+	LAB_PRINTF(3);
+
+/* ---- shunt on a host ---- */
+
+/* With a small flow table, unless the options say otherwise. */
+int lab_shunt_up(struct lab *lab, enum lab_host host, const char *fmt, ...)
+	LAB_PRINTF(3);
+int lab_shunt_down(struct lab *lab, enum lab_host host);
+/* On client and server. */
+int lab_shunt_both(struct lab *lab, const char *fmt, ...) LAB_PRINTF(2);
+
+/* `shunt COMMAND -j` there, or NULL. */
+json_t *lab_json(struct lab *lab, enum lab_host host, const char *command);
+/* A counter of `shunt stats`. */
+long lab_stat(struct lab *lab, enum lab_host host, const char *counter);
+
+/*
+ * The flow of a connected socket as `shunt flows` on that host shows it: is it
+ * in this state, for this reason (NULL: any)? Waits for that. state NULL: is it
+ * not listed at all?
+ */
+bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
+	      const char *reason);
+
+/* How many flows `shunt flows` shows in this state (NULL: at all). */
+int lab_flows(struct lab *lab, enum lab_host host, const char *state);
+
+/* ---- what the router has forwarded ---- */
+
+struct lab_traffic {
+	long packets; /* the kernel's: one may be 64 KB */
+	long bytes;
+};
+
+struct lab_count {
+	struct lab_traffic tcp[2]; /* to server, to client */
+	struct lab_traffic udp[2];
+};
+
+#define TO_SERVER 0
+#define TO_CLIENT 1
+
+/* Since the last call. */
+int lab_count(struct lab *lab, struct lab_count *count);
+
+/* ---- sockets: they give up after LAB_TIMEOUT seconds ---- */
+
+#define LAB_TIMEOUT 20
+
+int lab_socket(struct lab *lab, enum lab_host host, int domain);
+/* domain AF_INET6 takes IPv4 too. */
+int lab_listen(struct lab *lab, enum lab_host host, int domain, int port);
+/* From client to server. A listener on AF_INET6 may be dialled by AF_INET. */
+int lab_connect(struct lab *lab, int domain, int port);
+/* The same with a socket of lab_socket(). */
+int lab_dial(int fd, int domain, int port);
+
+/* A connection from client to server, both its ends. */
+struct lab_pair {
+	int c;
+	int s;
+};
+
+int lab_pair(struct lab *lab, struct lab_pair *pair, int domain, int port);
+/* The same over a listener that there is. */
+int lab_pair_on(struct lab *lab, struct lab_pair *pair, int domain,
+		int listener);
+void lab_pair_close(struct lab_pair *pair);
+
+/* ---- streams: any byte's value follows from seed and offset ---- */
+
+void pattern(void *buf, uint64_t seed, uint64_t from, size_t len);
+
+struct stream {
+	int fd;
+	bool send;
+	uint64_t seed;
+	uint64_t from;
+	uint64_t to;
+	int err;
+	pthread_t thread;
+};
+
+/* Send, or receive and compare, bytes from..to: 0 or -errno (EBADMSG: wrong
+ * bytes, EPIPE: the end came early). */
+int stream_run(struct stream *s);
+int stream_start(struct stream *s);
+int stream_join(struct stream *s);
+/* Run rx, then join tx, which feeds it and has been started. */
+int stream_finish(struct stream *tx, struct stream *rx);
+/* Send len bytes into one socket and take them out of the other. */
+int stream_through(int out, int in, uint64_t seed, size_t len);
+/* Is there nothing but the end to read? */
+bool stream_at_end(int fd);
+
+/* A file of that pattern. */
+int make_file(const char *path, uint64_t seed, size_t len);
+
+/* ---- waiting ---- */
+
+uint64_t now_us(void);
+
+/* Has cond become true within a few seconds? */
+#define BECOMES(cond)                                          \
+	({                                                     \
+		uint64_t end_ = now_us() + LAB_TIMEOUT * 500000ULL; \
+		bool is_;                                      \
+		while (!(is_ = (cond)) && now_us() < end_)     \
+			usleep(5000);                          \
+		is_;                                           \
+	})
+
+#endif

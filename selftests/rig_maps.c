@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Flows, handshakes, peers, settings of the rig: see bpf_run.h. */
+#include "rig_maps.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+int map_put(int map, __u32 index, const void *value)
+{
+	return bpf_map_update_elem(map, &index, value, BPF_ANY) ? -errno : 0;
+}
+
+static struct shunt_addr addr_of(bool v6, const uint8_t *a)
+{
+	struct shunt_addr out = {};
+
+	if (v6) {
+		memcpy(&out, a, 16);
+	} else {
+		memset((uint8_t *)&out + 10, 0xff, 2);
+		memcpy((uint8_t *)&out + 12, a, 4);
+	}
+	return out;
+}
+
+struct shunt_key key_of_sender(const struct seg *s)
+{
+	struct shunt_key k = {.local = addr_of(s->v6, s->src),
+			      .remote = addr_of(s->v6, s->dst)};
+
+	put16((uint8_t *)&k.lport, s->sport);
+	put16((uint8_t *)&k.rport, s->dport);
+	return k;
+}
+
+struct shunt_key key_mirror(const struct shunt_key *k)
+{
+	struct shunt_key m = {.local = k->remote,
+			      .remote = k->local,
+			      .lport = k->rport,
+			      .rport = k->lport};
+
+	return m;
+}
+
+struct shunt_key key_of_receiver(const struct seg *s)
+{
+	struct shunt_key k = key_of_sender(s);
+
+	return key_mirror(&k);
+}
+
+struct shunt_flow flow_live(const struct shunt_key *k)
+{
+	bool v6 = k->local.w[0] || k->local.w[1];
+	struct shunt_flow f = {
+		.key = *k,
+		.life = SHUNT_LIVE,
+		.role = SHUNT_ROLE_ACTIVE,
+		.transport = SHUNT_UDP,
+		.tx = SHUNT_TX_ENCAP,
+		.flags = SHUNT_F_WAS_ENCAP,
+		.token_local = 0x10ca1000 ^ k->lport,
+		.token_remote = 0x0e307e00 ^ k->rport,
+		.nonce = 0x0111ce00,
+		.sport = htons(FLOW_PORT),
+		.overhead = v6 ? 48 : 28,
+		.tx_next = 1001,
+		.rx_ack = 1001,
+		.seen_ns = now_mono(),
+		.created_ns = now_mono(),
+		.heard_tick = now_tick(),
+		.stall_tick = now_tick(),
+		.refresh_tick = now_tick(),
+	};
+
+	return f;
+}
+
+int flow_put(struct rig *r, __u32 slot, const struct shunt_flow *f)
+{
+	return map_put(MAP_FD(r, flows), slot, f)
+		       ?: bpf_map_update_elem(MAP_FD(r, flow_index), &f->key,
+					      &slot, BPF_ANY);
+}
+
+int flow_pair(struct rig *r, const struct seg *s)
+{
+	struct shunt_key k = key_of_sender(s), m = key_mirror(&k);
+	struct shunt_flow f = flow_live(&k), g = flow_live(&m);
+
+	return flow_put(r, 1, &f) ?: flow_put(r, 2, &g);
+}
+
+int flow_get(struct rig *r, __u32 slot, struct shunt_flow *f)
+{
+	return bpf_map_lookup_elem(MAP_FD(r, flows), &slot, f);
+}
+
+__u32 flow_slot(struct rig *r, const struct shunt_key *k)
+{
+	__u32 slot;
+
+	return bpf_map_lookup_elem(MAP_FD(r, flow_index), k, &slot) ? 0 : slot;
+}
+
+int hs_put(struct rig *r, const struct shunt_key *k,
+	   const struct shunt_handshake *hs)
+{
+	return bpf_map_update_elem(MAP_FD(r, handshakes), k, hs, BPF_ANY);
+}
+
+int hs_get(struct rig *r, const struct shunt_key *k, struct shunt_handshake *hs)
+{
+	memset(hs, 0, sizeof(*hs));
+	return bpf_map_lookup_elem(MAP_FD(r, handshakes), k, hs);
+}
+
+int peer_put(struct rig *r, const struct shunt_key *k, __u32 transport,
+	     const struct shunt_peer *p)
+{
+	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
+
+	return bpf_map_update_elem(MAP_FD(r, peers), &pk, p, BPF_ANY);
+}
+
+int peer_read(struct rig *r, const struct shunt_key *k, __u32 transport,
+	      struct shunt_peer *p)
+{
+	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
+
+	memset(p, 0, sizeof(*p));
+	return bpf_map_lookup_elem(MAP_FD(r, peers), &pk, p) ? -1 : 0;
+}
+
+void set_deployed(struct rig *r, __u32 transport, bool deployed)
+{
+	struct shunt_transport t;
+
+	bpf_map_lookup_elem(MAP_FD(r, transports), &transport, &t);
+	t.deployed = deployed;
+	map_put(MAP_FD(r, transports), transport, &t);
+}
+
+struct shunt_settings get_settings(struct rig *r)
+{
+	struct shunt_settings s = {};
+	__u32 zero = 0;
+
+	bpf_map_lookup_elem(MAP_FD(r, settings), &zero, &s);
+	return s;
+}
+
+void set_settings(struct rig *r, const struct shunt_settings *s)
+{
+	map_put(MAP_FD(r, settings), 0, s);
+}
+
+void set_rule(struct rig *r, __u32 index, const struct shunt_rule *rule)
+{
+	map_put(MAP_FD(r, rules), index, rule);
+}
+
+__u64 now_mono(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * SHUNT_NSEC + t.tv_nsec;
+}
+
+__u32 now_tick(void)
+{
+	return now_mono() >> SHUNT_TICK_SHIFT;
+}

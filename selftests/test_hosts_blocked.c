@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Networks that block UDP, from the start or later, both ways or one: transfers
+ * are complete all the same, and `shunt flows` says what is wrong.
+ */
+#include "harness.h"
+#include "lab.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define PORT 7500
+#define MB   1000000L
+
+FIXTURE(blocked)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_VARIANT(blocked)
+{
+	const char *ingress;
+	const char *direction;
+};
+
+FIXTURE_VARIANT_ADD(blocked, xdp_both)
+{
+	.ingress = "xdp", .direction = "both"
+};
+
+FIXTURE_VARIANT_ADD(blocked, xdp_to_server)
+{
+	.ingress = "xdp", .direction = "to-server"
+};
+
+FIXTURE_VARIANT_ADD(blocked, xdp_to_client)
+{
+	.ingress = "xdp", .direction = "to-client"
+};
+
+FIXTURE_VARIANT_ADD(blocked, tc_both)
+{
+	.ingress = "tc", .direction = "both"
+};
+
+FIXTURE_VARIANT_ADD(blocked, tc_to_server)
+{
+	.ingress = "tc", .direction = "to-server"
+};
+
+FIXTURE_VARIANT_ADD(blocked, tc_to_client)
+{
+	.ingress = "tc", .direction = "to-client"
+};
+
+FIXTURE_SETUP(blocked)
+{
+	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--ingress %s",
+				    variant->ingress));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
+	ASSERT_LE(0, self->listener);
+}
+
+FIXTURE_TEARDOWN(blocked)
+{
+	close(self->listener);
+	EXPECT_EQ(0, lab_down(&self->lab));
+}
+
+/* Is nothing of this connection on UDP? Probes are. */
+static bool no_udp(struct lab *lab, long most)
+{
+	struct lab_count c;
+
+	return !lab_count(lab, &c) && c.udp[TO_SERVER].bytes <= most &&
+	       c.udp[TO_CLIENT].bytes <= most;
+}
+
+TEST_F(blocked, from_the_start)
+{
+	uint64_t end, start = now_us();
+	struct lab *lab = &self->lab;
+	struct lab_pair p, q;
+	bool given_up = false;
+
+	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", variant->direction));
+	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
+	ASSERT_EQ(0, stream_through(p.s, p.c, 2, MB));
+	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "probing", "unverified"));
+	EXPECT_GT(2 * MB, now_us() - start);
+
+	/* As long as something is sent, the path is tried a few times. */
+	end = now_us() + 10 * MB;
+	while (!given_up && now_us() < end) {
+		ASSERT_EQ(0, stream_through(p.c, p.s, 3, 1000));
+		ASSERT_EQ(0, stream_through(p.s, p.c, 4, 1000));
+		given_up = lab_stat(lab, CLIENT, "probes_sent") >= 4 &&
+			   lab_flows(lab, CLIENT, "probing") == 0;
+		usleep(20000);
+	}
+	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp", "no-echo"));
+	EXPECT_GE(4, lab_stat(lab, CLIENT, "probes_sent"));
+
+	/* The next one is not even tried. */
+	EXPECT_TRUE(no_udp(lab, 2000));
+	ASSERT_EQ(0, lab_pair_on(lab, &q, AF_INET, self->listener));
+	ASSERT_EQ(0, stream_through(q.c, q.s, 5, MB));
+	ASSERT_EQ(0, stream_through(q.s, q.c, 6, MB));
+	EXPECT_TRUE(lab_flow(lab, CLIENT, q.c, "tcp", "blocked"));
+	EXPECT_EQ(0, lab_stat(lab, CLIENT, "flows_redirected"));
+	EXPECT_EQ(0, lab_stat(lab, SERVER, "flows_redirected"));
+	EXPECT_TRUE(no_udp(lab, 1000));
+	lab_pair_close(&p);
+	lab_pair_close(&q);
+}
+
+/* Send a little now and then: what can't get through is tried a few times, and
+ * then given up. */
+static void give_up(struct __test_metadata *_metadata, struct lab *lab,
+		    enum lab_host host, int out, int in)
+{
+	uint64_t end = now_us() + 10 * MB;
+
+	while (lab_flows(lab, host, "fallback") != 1 && now_us() < end) {
+		ASSERT_EQ(0, stream_through(out, in, 7, 1000));
+		usleep(20000);
+	}
+}
+
+/* The window is full, and more than it holds is to come. */
+static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
+			int listener, const char *direction, bool upload)
+{
+	struct stream tx = {.send = true, .seed = 4, .to = 26 * MB};
+	struct stream rx = {.seed = 4, .to = 8 * MB};
+	uint64_t start;
+	struct lab_pair p;
+
+	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
+	tx.fd = upload ? p.c : p.s;
+	rx.fd = upload ? p.s : p.c;
+	ASSERT_EQ(0, stream_start(&tx));
+	ASSERT_EQ(0, stream_run(&rx));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
+	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", direction));
+	start = now_us();
+	rx.to = 26 * MB;
+	EXPECT_EQ(0, stream_finish(&tx, &rx));
+	fprintf(stderr, "# back on TCP and done after %ld ms\n",
+		(long)(now_us() - start) / 1000);
+	ASSERT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
+	ASSERT_EQ(0, stream_through(tx.fd, rx.fd, 6, MB));
+
+	if (strcmp(direction, "to-client")) {
+		give_up(_metadata, lab, CLIENT, p.c, p.s);
+		EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "fallback",
+				     upload ? "stalled" : NULL));
+	}
+	if (strcmp(direction, "to-server")) {
+		give_up(_metadata, lab, SERVER, p.s, p.c);
+		EXPECT_TRUE(lab_flow(lab, SERVER, p.s, "fallback",
+				     upload ? NULL : "stalled"));
+	}
+	EXPECT_LE(1, lab_stat(lab, CLIENT, "flows_fallback") +
+			     lab_stat(lab, SERVER, "flows_fallback"));
+	lab_pair_close(&p);
+}
+
+TEST_F_TIMEOUT(blocked, in_an_upload, 60)
+{
+	in_transfer(_metadata, &self->lab, self->listener, variant->direction,
+		    true);
+}
+
+TEST_F_TIMEOUT(blocked, in_a_download, 60)
+{
+	in_transfer(_metadata, &self->lab, self->listener, variant->direction,
+		    false);
+}
+
+TEST_HARNESS_MAIN

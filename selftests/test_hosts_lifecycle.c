@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * `shunt up` and `shunt down` under connections that are there already: none
+ * of them notices, and nothing is lost.
+ */
+#include "harness.h"
+#include "lab.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define PORT 7200
+#define MB   1000000L
+
+FIXTURE(lifecycle)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_VARIANT(lifecycle)
+{
+	const char *ingress;
+};
+
+FIXTURE_VARIANT_ADD(lifecycle, xdp)
+{
+	.ingress = "xdp"
+};
+
+FIXTURE_VARIANT_ADD(lifecycle, tc)
+{
+	.ingress = "tc"
+};
+
+FIXTURE_SETUP(lifecycle)
+{
+	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
+	ASSERT_LE(0, self->listener);
+}
+
+FIXTURE_TEARDOWN(lifecycle)
+{
+	close(self->listener);
+	EXPECT_EQ(0, lab_down(&self->lab));
+}
+
+/* A new connection that ends up on UDP, both ways. */
+static bool new_one_is_redirected(struct lab *lab, int domain, int listener)
+{
+	struct lab_pair p;
+	bool ok;
+
+	if (lab_pair_on(lab, &p, domain, listener))
+		return false;
+	ok = !stream_through(p.c, p.s, 1, 2000) &&
+	     !stream_through(p.s, p.c, 2, 2000) &&
+	     lab_flow(lab, CLIENT, p.c, "redirected", NULL) &&
+	     lab_flow(lab, SERVER, p.s, "redirected", NULL);
+	lab_pair_close(&p);
+	return ok;
+}
+
+/* The fixture's listener is older than shunt in all tests of this file. */
+TEST_F(lifecycle, listener_is_older)
+{
+	struct lab *lab = &self->lab;
+
+	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, self->listener));
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET6, self->listener));
+}
+
+TEST_F(lifecycle, up_while_connections_are_open)
+{
+	struct stream tx = {.send = true, .seed = 3, .to = 20 * MB};
+	struct stream rx = {.seed = 3, .to = 5 * MB};
+	struct lab *lab = &self->lab;
+	struct lab_count count;
+	struct lab_pair p;
+
+	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
+	ASSERT_EQ(0, stream_through(p.s, p.c, 2, MB));
+	/* A transfer that is under way, its window full, while we go up. */
+	tx.fd = p.s;
+	rx.fd = p.c;
+	ASSERT_EQ(0, stream_start(&tx));
+	ASSERT_EQ(0, stream_run(&rx));
+	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	rx.to = 20 * MB;
+	EXPECT_EQ(0, stream_finish(&tx, &rx));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_EQ(0, count.udp[TO_SERVER].packets);
+	EXPECT_EQ(0, count.udp[TO_CLIENT].packets);
+	EXPECT_EQ(0, lab_flows(lab, CLIENT, NULL));
+	EXPECT_EQ(0, lab_flows(lab, SERVER, NULL));
+
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, self->listener));
+	/* It stays as it is, whatever is known of the path by now. */
+	ASSERT_EQ(0, lab_count(lab, &count));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 5, MB));
+	ASSERT_EQ(0, stream_through(p.s, p.c, 6, MB));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_GE(5000, count.udp[TO_SERVER].bytes);
+	EXPECT_GE(5000, count.udp[TO_CLIENT].bytes);
+	lab_pair_close(&p);
+}
+
+/* The window is full and segments are on their way when it goes down; more
+ * than one window is still to come. */
+static void down_in_transfer(struct __test_metadata *_metadata,
+			     struct lab *lab, int listener,
+			     const char *ingress, bool upload, bool client,
+			     bool server)
+{
+	struct stream tx = {.send = true, .seed = 4, .to = 26 * MB};
+	struct stream rx = {.seed = 4, .to = 8 * MB};
+	struct lab_count count;
+	struct lab_pair p;
+
+	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", ingress));
+	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
+	tx.fd = upload ? p.c : p.s;
+	rx.fd = upload ? p.s : p.c;
+	ASSERT_EQ(0, stream_start(&tx));
+	ASSERT_EQ(0, stream_run(&rx));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
+	if (client)
+		ASSERT_EQ(0, lab_shunt_down(lab, CLIENT));
+	if (server)
+		ASSERT_EQ(0, lab_shunt_down(lab, SERVER));
+	rx.to = 26 * MB;
+	EXPECT_EQ(0, stream_finish(&tx, &rx));
+	EXPECT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
+	shutdown(tx.fd, SHUT_WR);
+	EXPECT_TRUE(stream_at_end(rx.fd));
+	lab_pair_close(&p);
+
+	/* One end alone: new connections are TCP, at once. */
+	if (!client || !server) {
+		ASSERT_EQ(0, lab_count(lab, &count));
+		ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
+		EXPECT_EQ(0, stream_through(p.c, p.s, 6, MB));
+		EXPECT_EQ(0, stream_through(p.s, p.c, 7, MB));
+		ASSERT_EQ(0, lab_count(lab, &count));
+		EXPECT_LE(MB, count.tcp[TO_SERVER].bytes);
+		EXPECT_LE(MB, count.tcp[TO_CLIENT].bytes);
+		lab_pair_close(&p);
+	}
+	/* And up again. */
+	if (client)
+		ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--ingress %s",
+					  ingress));
+	if (server)
+		ASSERT_EQ(0, lab_shunt_up(lab, SERVER, "--ingress %s",
+					  ingress));
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, listener));
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET6, listener));
+}
+
+#define DOWN(name, upload, client, server)                                   \
+	TEST_F_TIMEOUT(lifecycle, name, 60)                                  \
+	{                                                                    \
+		down_in_transfer(_metadata, &self->lab, self->listener,      \
+				 variant->ingress, upload, client, server); \
+	}
+
+DOWN(sender_client_down, true, true, false)
+DOWN(sender_server_down, false, false, true)
+DOWN(receiver_client_down, false, true, false)
+DOWN(receiver_server_down, true, false, true)
+DOWN(both_down_in_download, false, true, true)
+DOWN(both_down_in_upload, true, true, true)
+
+TEST_HARNESS_MAIN
