@@ -69,16 +69,22 @@ static __always_inline void maybe_probe(struct __sk_buff *skb,
 	s->probe_slot = 0;
 }
 
-/* Would the packet, with `room` more bytes, still go out whole? */
-static __always_inline bool fits(struct __sk_buff *skb, __u32 headers,
-				 __u32 room)
+/* Would the packet, with `room` more bytes, still go out whole? The device's MTU
+ * is asked for once a tick. */
+static __always_inline bool fits(struct __sk_buff *skb,
+				 struct shunt_scratch *s, __u32 headers,
+				 __u32 room, __u32 tick)
 {
-	__u32 mtu = 0, len = skb->len - ETH_HLEN;
+	__u32 len = skb->gso_size ? skb->gso_size + headers :
+				    skb->len - ETH_HLEN;
 
-	if (skb->gso_size)
-		len = skb->gso_size + headers;
-	bpf_check_mtu(skb, 0, &mtu, 0, 0); /* only to learn the MTU */
-	return len + room <= mtu;
+	if (s->mtu_ifindex != skb->ifindex || s->mtu_tick != tick) {
+		s->mtu = 0;
+		bpf_check_mtu(skb, 0, &s->mtu, 0, 0);
+		s->mtu_ifindex = skb->ifindex;
+		s->mtu_tick = tick;
+	}
+	return len + room <= s->mtu;
 }
 
 /* v6 is a constant: each family gets code of its own, which is faster, and the
@@ -90,7 +96,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	void *data = start_of(skb), *end = end_of(skb);
 	struct ip_view ip;
 	struct shunt_flow *f;
-	struct shunt_key key;
+	struct shunt_key key KEY_ALIGNED;
 	struct tcphdr *t;
 	__u32 slot, number, headers, payload;
 	__u64 now;
@@ -126,8 +132,8 @@ static __always_inline int egress(struct __sk_buff *skb,
 		return TC_ACT_UNSPEC;
 
 	number = f->transport;
-	if (!fits(skb, headers, f->overhead)) {
-		shunt_count(SHUNT_CNT_ENCAP_TOO_BIG);
+	if (!fits(skb, s, headers, f->overhead, to_tick(now))) {
+		shunt_count(s, SHUNT_CNT_ENCAP_TOO_BIG);
 		return TC_ACT_UNSPEC;
 	}
 	f->tx_bytes += payload;
@@ -139,7 +145,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	shunt_tail_call(skb, &encap_progs, number);
 	/* Still here: the transport has been withdrawn. */
 	f->tx_bytes -= payload;
-	shunt_count(SHUNT_CNT_ENCAP_FAILED);
+	shunt_count(s, SHUNT_CNT_ENCAP_FAILED);
 	tx_fallback(f, SHUNT_REASON_NO_TRANSPORT, now);
 	return TC_ACT_UNSPEC;
 }

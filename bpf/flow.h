@@ -27,22 +27,38 @@ static __always_inline bool after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
+/* A key on the stack that same_key() can read in words of eight bytes; in the
+ * flow table keys are aligned by the layout. */
+#define KEY_ALIGNED __attribute__((aligned(8)))
+
 static __always_inline bool same_key(const struct shunt_key *a,
 				     const struct shunt_key *b)
 {
-	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
-	__u32 diff = 0;
+	const __u64 *x = __builtin_assume_aligned(a, 8);
+	const __u64 *y = __builtin_assume_aligned(b, 8);
 
-#pragma unroll
-	for (int i = 0; i < 9; i++)
-		diff |= x[i] ^ y[i];
-	return !diff;
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) |
+		 (x[3] ^ y[3]) |
+		 (*(const __u32 *)(x + 4) ^ *(const __u32 *)(y + 4)));
 }
 
 /* Later is not always larger: another CPU's clock may be a tick ahead. */
 static __always_inline bool older_than(__u64 then, __u64 now, __u64 age)
 {
 	return now > then && now - then > age;
+}
+
+static __always_inline struct shunt_flow *
+flow_indexed(const struct shunt_key *key, __u32 *slot)
+{
+	__u32 *index = bpf_map_lookup_elem(&flow_index, key);
+	struct shunt_flow *f;
+
+	if (!index)
+		return NULL;
+	*slot = *index;
+	f = bpf_map_lookup_elem(&flows, slot);
+	return f && same_key(&f->key, key) ? f : NULL;
 }
 
 /*
@@ -57,19 +73,15 @@ flow_find(struct shunt_scratch *s, const struct shunt_key *key, __u32 *slot)
 	__u32 *hint = &s->hint[(key->lport ^ key->rport ^ key->remote.w[3]) >>
 				       8 & (SHUNT_HINTS - 1)];
 	struct shunt_flow *f = bpf_map_lookup_elem(&flows, hint);
-	__u32 *index;
 
 	if (f && same_key(&f->key, key)) {
 		*slot = *hint;
 		return f;
 	}
-	index = bpf_map_lookup_elem(&flow_index, key);
-	if (!index)
-		return NULL;
-	*slot = *index;
-	*hint = *index;
-	f = bpf_map_lookup_elem(&flows, slot);
-	return f && same_key(&f->key, key) ? f : NULL;
+	f = flow_indexed(key, slot);
+	if (f)
+		*hint = *slot;
+	return f;
 }
 
 static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
@@ -134,7 +146,7 @@ static long claim_slot(__u32 i, struct claim *c)
 		if (owner && *owner == slot)
 			bpf_map_delete_elem(&flow_index, &old);
 		f->key.lport = 0;
-		shunt_count(SHUNT_CNT_RECYCLED);
+		shunt_count(shunt_scratch(), SHUNT_CNT_RECYCLED);
 	}
 	c->slot = slot;
 	return 1;
@@ -152,16 +164,13 @@ static __always_inline __u32 flow_claim(__u64 now)
 /* A new connection on the same four-tuple: forget the old one. */
 static __always_inline void flow_forget(const struct shunt_key *key)
 {
-	__u32 *slot = bpf_map_lookup_elem(&flow_index, key);
-	struct shunt_flow *f;
+	__u32 slot;
+	struct shunt_flow *f = flow_indexed(key, &slot);
 
-	if (!slot)
+	if (!f)
 		return;
-	f = bpf_map_lookup_elem(&flows, slot);
-	if (f && same_key(&f->key, key)) {
-		f->key.lport = 0; /* no hint finds it any more */
-		f->life = SHUNT_ENDED;
-	}
+	f->key.lport = 0; /* no hint finds it any more */
+	f->life = SHUNT_ENDED;
 	bpf_map_delete_elem(&flow_index, key);
 }
 
@@ -212,7 +221,7 @@ static __always_inline void tx_redirect(struct shunt_flow *f)
 	f->probes = 0;
 	if (!(f->flags & SHUNT_F_WAS_ENCAP)) {
 		f->flags |= SHUNT_F_WAS_ENCAP;
-		shunt_count(SHUNT_CNT_REDIRECTED);
+		shunt_count(shunt_scratch(), SHUNT_CNT_REDIRECTED);
 	}
 }
 
@@ -230,7 +239,7 @@ static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
 
 	if (f->flags & SHUNT_F_WAS_ENCAP) {
 		f->tx = SHUNT_TX_FALLBACK;
-		shunt_count(SHUNT_CNT_FALLBACK);
+		shunt_count(shunt_scratch(), SHUNT_CNT_FALLBACK);
 		if (p)
 			p->fallbacks++;
 	} else {
@@ -247,13 +256,12 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	struct shunt_flow *f;
 	struct shunt_peer *p;
 
-	flow_forget(key);
 	*slot = flow_claim(now);
 	f = bpf_map_lookup_elem(&flows, slot);
 	if (!*slot || !f) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_TABLE_FULL;
-		shunt_count(SHUNT_CNT_TABLE_FULL);
+		shunt_count(shunt_scratch(), SHUNT_CNT_TABLE_FULL);
 		return NULL;
 	}
 	f->role = hs->role;
@@ -292,12 +300,25 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	}
 	f->key = *key; /* from now on hints find it */
 	f->life = SHUNT_LIVE;
-	if (bpf_map_update_elem(&flow_index, key, slot, BPF_ANY)) {
-		f->life = SHUNT_FREE;
-		return NULL;
+	if (bpf_map_update_elem(&flow_index, key, slot, BPF_NOEXIST)) {
+		__u32 other_slot;
+		struct shunt_flow *other = flow_indexed(key, &other_slot);
+
+		if (other && other->token_local == hs->token_local) {
+			/* Another CPU has had a packet of the flow, too. */
+			f->key.lport = 0;
+			f->life = SHUNT_FREE;
+			*slot = other_slot;
+			return other;
+		}
+		if (other) {
+			other->key.lport = 0;
+			other->life = SHUNT_ENDED;
+		}
+		bpf_map_update_elem(&flow_index, key, slot, BPF_ANY);
 	}
 	hs->stage = SHUNT_HS_DONE;
-	shunt_count(SHUNT_CNT_FLOW);
+	shunt_count(shunt_scratch(), SHUNT_CNT_FLOW);
 	return f;
 }
 

@@ -28,7 +28,7 @@ char _license[] SEC("license") = "GPL";
 #define MSS_MIN 256
 
 struct syn {
-	struct shunt_key key; /* local is this host */
+	struct shunt_key key KEY_ALIGNED; /* local is this host */
 	struct shunt_option option;
 	__u32 seq;
 	__u32 ack_seq;
@@ -45,62 +45,62 @@ struct syn {
 	bool ours;   /* option is filled in */
 };
 
+#define OPTIONS_MAX 40
+
 struct opt_walk {
 	struct __sk_buff *skb;
 	struct syn *syn;
-	__u32 off, end;
+	__u32 start; /* offset of the options in the frame */
+	__u32 at;    /* how far we are, from start */
+	__u32 len;
+	__u8 b[64]; /* the options; a power of two, for the verifier */
 };
+
+#define AT(i) w->b[(w->at + (i)) & 63]
 
 static long walk_option(__u32 i, struct opt_walk *w)
 {
 	struct syn *y = w->syn;
-	__u8 o[4] = {};
-	__u32 left = w->end - w->off;
+	__u32 len;
 
 	(void)i;
-	if (w->off >= w->end)
+	if (w->at >= w->len)
 		return 1;
-	if (bpf_skb_load_bytes(w->skb, w->off, o, 1))
-		goto malformed;
-	if (o[0] == TCPOPT_EOL) {
-		y->closed = true; /* nobody reads what is behind it */
-		return 1;
-	}
-	if (o[0] == TCPOPT_NOP) {
-		w->off++;
+	if (AT(0) == TCPOPT_NOP) {
+		w->at++;
 		return 0;
 	}
-	if (left < 2 || bpf_skb_load_bytes(w->skb, w->off, o, 2) || o[1] < 2 ||
-	    o[1] > left)
-		goto malformed;
-	if (o[1] >= 4 && bpf_skb_load_bytes(w->skb, w->off, o, 4))
-		goto malformed;
-	switch (o[0]) {
+	len = AT(1);
+	/* Behind an end nobody reads what we would append. */
+	if (AT(0) == TCPOPT_EOL || len < 2 || len > w->len - w->at)
+		goto closed;
+	switch (AT(0)) {
 	case TCPOPT_MSS:
-		if (o[1] != 4)
-			goto malformed;
-		y->mss_at = w->off + 2;
-		y->mss = o[2] << 8 | o[3];
+		if (len != 4)
+			goto closed;
+		y->mss_at = w->start + w->at + 2;
+		y->mss = AT(2) << 8 | AT(3);
 		break;
 	case TCPOPT_MD5:
 	case TCPOPT_AO:
 	case TCPOPT_MPTCP:
 	case TCPOPT_FASTOPEN:
-		y->closed = true;
-		break;
+		goto closed;
 	case TCPOPT_EXP:
-		if (o[1] >= 4 && (o[2] << 8 | o[3]) == EXID_FASTOPEN)
-			y->closed = true;
-		if (o[1] == sizeof(y->option) &&
-		    (o[2] << 8 | o[3]) == SHUNT_TCPOPT_EXID &&
-		    !bpf_skb_load_bytes(w->skb, w->off, &y->option,
+		if (len < 4)
+			break;
+		if ((AT(2) << 8 | AT(3)) == EXID_FASTOPEN)
+			goto closed;
+		if (len == sizeof(y->option) &&
+		    (AT(2) << 8 | AT(3)) == SHUNT_TCPOPT_EXID &&
+		    !bpf_skb_load_bytes(w->skb, w->start + w->at, &y->option,
 					sizeof(y->option)))
 			y->ours = true;
 		break;
 	}
-	w->off += o[1];
+	w->at += len;
 	return 0;
-malformed:
+closed:
 	y->closed = true;
 	return 1;
 }
@@ -113,6 +113,7 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	struct opt_walk w = {.skb = skb, .syn = y};
 	struct ip_view ip;
 	struct tcphdr *t;
+	__u32 n;
 
 	y->v6 = v6;
 	data = start_of(skb);
@@ -143,9 +144,17 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	y->payload = ip.total - ip.hlen - t->doff * 4;
 	y->total = v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->payload_len :
 			   ((struct iphdr *)(data + ETH_HLEN))->tot_len;
-	w.off = y->l4 + sizeof(*t);
-	w.end = w.off + y->optlen;
-	bpf_loop(40, walk_option, &w, 0);
+	n = y->optlen;
+	if (n >= 4) {
+		/* Two tests, or the compiler makes one of a difference, which
+		 * tells the verifier nothing about n. */
+		asm volatile("" : "+r"(n));
+		w.start = y->l4 + sizeof(*t);
+		w.len = n;
+		if (n > OPTIONS_MAX || bpf_skb_load_bytes(skb, w.start, w.b, n))
+			return -1;
+		bpf_loop(OPTIONS_MAX, walk_option, &w, 0);
+	}
 	if (y->payload)
 		y->closed = true; /* TCP Fast Open */
 	return 0;
@@ -170,20 +179,27 @@ static __always_inline int append_option(struct __sk_buff *skb, struct syn *y,
 	__be16 total = bpf_htons(bpf_ntohs(y->total) + n);
 	__be16 seg = bpf_htons(y->end - y->l4);
 	__be16 seg_new = bpf_htons(y->end - y->l4 + n);
-	__be16 flags, flags_new;
+	struct {
+		__u8 doff; /* and the reserved bits */
+		__u8 flags;
+		__be16 window;
+	} word;
+	__be32 old, new;
 	__s64 sum;
 
-	if (bpf_skb_load_bytes(skb, y->l4 + 12, &flags, 2))
+	if (bpf_skb_load_bytes(skb, y->l4 + 12, &word, sizeof(word)))
 		return -1;
-	flags_new = bpf_htons(bpf_ntohs(flags) + ((n / 4) << 12));
+	__builtin_memcpy(&old, &word, sizeof(old));
+	word.doff += n / 4 << 4;
+	__builtin_memcpy(&new, &word, sizeof(new));
 	if (bpf_skb_change_tail(skb, skb->len + n, 0))
 		return -1;
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)o, n, 0);
+	sum = bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), sum);
 	if (bpf_skb_store_bytes(skb, y->end, o, n, 0) ||
-	    bpf_skb_store_bytes(skb, y->l4 + 12, &flags_new, 2, 0) ||
+	    bpf_skb_store_bytes(skb, y->l4 + 12, &word, 2, 0) ||
 	    bpf_l4_csum_replace(skb, check, seg, seg_new,
 				BPF_F_PSEUDO_HDR | 2) ||
-	    bpf_l4_csum_replace(skb, check, flags, flags_new, 2) ||
 	    bpf_l4_csum_replace(skb, check, 0, sum, 0))
 		return -1;
 	if (y->v6)
@@ -269,12 +285,12 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 	if (why) {
 		hs->stage = SHUNT_HS_BARE;
 		hs->reason = why;
-		shunt_count(SHUNT_CNT_LEFT_ALONE);
+		shunt_count(shunt_scratch(), SHUNT_CNT_LEFT_ALONE);
 		return;
 	}
 	hs->stage = SHUNT_HS_OFFERED;
 	if (!send_option(skb, y, hs, SHUNT_OPT_OFFER))
-		shunt_count(SHUNT_CNT_OFFER);
+		shunt_count(shunt_scratch(), SHUNT_CNT_OFFER);
 }
 
 static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
@@ -295,7 +311,7 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 	hs->reason = cannot_carry(skb, y);
 	if (!hs->reason && !flow_room(now)) {
 		hs->reason = SHUNT_REASON_TABLE_FULL;
-		shunt_count(SHUNT_CNT_TABLE_FULL);
+		shunt_count(shunt_scratch(), SHUNT_CNT_TABLE_FULL);
 	}
 	if (hs->reason) {
 		hs->isn_local = y->seq;
@@ -304,7 +320,7 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 	}
 	hs->stage = SHUNT_HS_ANSWERED;
 	if (!send_option(skb, y, hs, SHUNT_OPT_ANSWER))
-		shunt_count(SHUNT_CNT_ANSWER);
+		shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER);
 }
 
 SEC("tc") int shunt_syn_out(struct __sk_buff *skb)
@@ -384,7 +400,7 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 
 	if (!option_is(y, SHUNT_OPT_OFFER))
 		return;
-	shunt_count(SHUNT_CNT_OFFER_RX);
+	shunt_count(shunt_scratch(), SHUNT_CNT_OFFER_RX);
 	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
 	    !older_than(hs->created_ns, now, SHUNT_NSEC))
 		return; /* simultaneous open */
@@ -427,7 +443,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 		hs->reason = SHUNT_REASON_REFUSED;
 		return;
 	}
-	shunt_count(SHUNT_CNT_ANSWER_RX);
+	shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER_RX);
 	p = peer_get(&y->key.remote, SHUNT_TCP, now);
 	if (p)
 		p->answered_ns = now;

@@ -18,7 +18,7 @@ enum verdict {
 };
 
 struct frame {
-	struct shunt_key key;
+	struct shunt_key key KEY_ALIGNED;
 	void *l4;      /* the (inner) TCP header or probe, within bounds */
 	__u32 payload; /* of the TCP segment */
 	__u32 header_len; /* transport's */
@@ -151,12 +151,12 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	fr->header_len = tr->header_len & 0x3f;
 	fr->length = v.total - v.hlen;
 	if (fr->length < fr->header_len) {
-		shunt_count(SHUNT_CNT_DECAP_MALFORMED);
+		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_MALFORMED);
 		return OTHER;
 	}
 	verdict = inner_packet(fr, ip, v.l4 + fr->header_len, end, v6, &v);
 	if (verdict == OTHER)
-		shunt_count(SHUNT_CNT_DECAP_MALFORMED);
+		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_MALFORMED);
 	return verdict;
 }
 

@@ -33,6 +33,25 @@ static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
 		pull(skb, nested + 32 + 40);
 }
 
+/* Is this for certain a plain segment without SYN? Most packets are, behind XDP,
+ * and a cheap yes saves them a full look. */
+static __always_inline bool plain_segment(struct __sk_buff *skb)
+{
+	void *data = start_of(skb), *end = end_of(skb);
+	struct iphdr *h4 = data + ETH_HLEN;
+	struct ipv6hdr *h6 = data + ETH_HLEN;
+	struct tcphdr *t;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		t = (void *)(h4 + 1);
+		return (void *)(t + 1) <= end && h4->ihl == 5 &&
+		       h4->protocol == IPPROTO_TCP && !t->syn;
+	}
+	t = (void *)(h6 + 1);
+	return skb->protocol == bpf_htons(ETH_P_IPV6) &&
+	       (void *)(t + 1) <= end && h6->nexthdr == IPPROTO_TCP && !t->syn;
+}
+
 static __always_inline enum verdict look_skb(struct __sk_buff *skb,
 					     struct frame *fr, const bool v6)
 {
@@ -77,21 +96,22 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		return TC_ACT_UNSPEC;
 	}
 	if (f->transport != fr.transport) {
-		shunt_count(SHUNT_CNT_DECAP_MISMATCH);
+		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_MISMATCH);
 		return TC_ACT_UNSPEC;
-	}
-	if (fr.drop_ce) {
-		shunt_count(SHUNT_CNT_DECAP_ECN);
-		return TC_ACT_SHOT;
 	}
 	if (verdict == PROBE) {
 		const struct shunt_probe *b = fr.l4;
 
 		if (bpf_ntohl(b->token) != f->token_local) {
-			shunt_count(SHUNT_CNT_PROBE_BAD);
+			shunt_count(shunt_scratch(), SHUNT_CNT_PROBE_BAD);
 			return TC_ACT_UNSPEC;
 		}
-	} else {
+	}
+	if (fr.drop_ce) {
+		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_ECN);
+		return TC_ACT_SHOT;
+	}
+	if (verdict == SEGMENT) {
 		track_rx(f, fr.l4, fr.payload, false, now);
 		f->rx_bytes += fr.payload;
 	}
@@ -117,7 +137,7 @@ SEC("tc") int shunt_ingress_tc(struct __sk_buff *skb)
 /* Behind XDP, which has seen plain segments already. */
 SEC("tc") int shunt_ingress_slow(struct __sk_buff *skb)
 {
-	return by_family(skb, false);
+	return plain_segment(skb) ? TC_ACT_UNSPEC : by_family(skb, false);
 }
 
 /*
@@ -131,6 +151,8 @@ first_packet(const struct frame *fr, enum verdict verdict)
 	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
 	const struct tcphdr *t = fr->l4;
 	const struct shunt_probe *b = fr->l4;
+	__u64 now = now_ns();
+	struct shunt_peer *p;
 	__u32 slot;
 
 	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
@@ -141,7 +163,10 @@ first_packet(const struct frame *fr, enum verdict verdict)
 	if (verdict == SEGMENT && (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 ||
 				   !t->ack))
 		return NULL;
-	return flow_create(&fr->key, hs, now_ns(), &slot);
+	p = peer_get(&fr->key.remote, SHUNT_TCP, now);
+	if (p)
+		p->answered_ns = now; /* our option gets there */
+	return flow_create(&fr->key, hs, now, &slot);
 }
 
 /* A program of its own, so that the common ones stay small for the verifier. */
@@ -157,6 +182,6 @@ SEC("tc") int shunt_adopt(struct __sk_buff *skb)
 	if (first_packet(&fr, verdict))
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_INGRESS);
 	else
-		shunt_count(SHUNT_CNT_DECAP_UNKNOWN);
+		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_UNKNOWN);
 	return TC_ACT_UNSPEC;
 }

@@ -49,11 +49,11 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 		return XDP_PASS;
 	}
 	if (f->transport != fr.transport) {
-		shunt_count(SHUNT_CNT_DECAP_MISMATCH);
+		shunt_count(s, SHUNT_CNT_DECAP_MISMATCH);
 		return XDP_PASS;
 	}
 	if (fr.drop_ce) {
-		shunt_count(SHUNT_CNT_DECAP_ECN);
+		shunt_count(s, SHUNT_CNT_DECAP_ECN);
 		return XDP_DROP;
 	}
 	track_rx(f, fr.l4, fr.payload, false, now);

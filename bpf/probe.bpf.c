@@ -85,7 +85,7 @@ SEC("tc") int shunt_probe_out(struct __sk_buff *skb)
 	s->v6 = v6;
 	s->probe = 1;
 	s->reply_ifindex = 0;
-	shunt_count(SHUNT_CNT_PROBE);
+	shunt_count(s, SHUNT_CNT_PROBE);
 	bpf_tail_call(skb, &encap_progs, number);
 	return TC_ACT_SHOT;
 }
@@ -120,7 +120,7 @@ SEC("tc") int shunt_probe_in(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 
 	if (b.flags & SHUNT_PROBE_ECHOS && bpf_ntohl(b.echo) == f->nonce) {
-		shunt_count(SHUNT_CNT_ECHO_RX);
+		shunt_count(s, SHUNT_CNT_ECHO_RX);
 		p = peer_get(&f->key.remote, f->transport, now);
 		if (p) {
 			p->verified_ns = now;
@@ -132,7 +132,7 @@ SEC("tc") int shunt_probe_in(struct __sk_buff *skb)
 	if (!(b.flags & SHUNT_PROBE_ASKS))
 		return TC_ACT_SHOT; /* consumed */
 
-	shunt_count(SHUNT_CNT_PROBE_RX);
+	shunt_count(s, SHUNT_CNT_PROBE_RX);
 	if (f->tx == SHUNT_TX_PROBING) {
 		flags |= SHUNT_PROBE_ASKS;
 		f->probes++;

@@ -140,7 +140,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 	} else {
 		struct shunt_peer_key pk = {.addr = k->remote};
 
-		shunt_count(SHUNT_CNT_CONNECT);
+		shunt_count(shunt_scratch(), SHUNT_CNT_CONNECT);
 		p = bpf_map_lookup_elem(&peers, &pk);
 		if (p && p->muted_until_ns > now) {
 			hs.stage = SHUNT_HS_REFUSED;
@@ -165,21 +165,24 @@ static __always_inline void on_close(const struct shunt_key *k)
 
 SEC("sockops") int shunt_sock_ops(struct bpf_sock_ops *ctx)
 {
-	struct shunt_key k;
+	struct shunt_key k KEY_ALIGNED;
 
+	/* Called many times per connection: first what costs nothing. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-	case BPF_SOCK_OPS_STATE_CB:
 		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] == BPF_TCP_CLOSE)
+			break;
+		return 1;
 	default:
 		return 1;
 	}
 	if (bpf_get_netns_cookie(ctx) != cfg_netns_cookie || sock_key(ctx, &k))
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_STATE_CB) {
-		if (ctx->args[1] == BPF_TCP_CLOSE)
-			on_close(&k);
+		on_close(&k);
 		return 1;
 	}
 	if (is_loopback(&k.remote))

@@ -40,7 +40,7 @@ static __always_inline void doubt(struct shunt_flow *f, __u8 reason, __u64 now)
 
 	if (f->tx != SHUNT_TX_ENCAP)
 		return;
-	shunt_count(SHUNT_CNT_SUSPECT);
+	shunt_count(shunt_scratch(), SHUNT_CNT_SUSPECT);
 	tx_probe(f, reason);
 	p = peer_get(&f->key.remote, f->transport, now);
 	if (p)

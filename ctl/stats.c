@@ -26,25 +26,24 @@ static const char help[] =
 static int read_counters(const struct instance *in, __u64 *sums)
 {
 	int cpus = libbpf_num_possible_cpus();
-	__u64 *values;
+	struct shunt_scratch *values;
+	__u32 zero = 0;
 	int fd, err = 0;
 
 	if (cpus < 0)
 		return shunt_err(cpus, "number of CPUs: %s", strerror(-cpus));
-	fd = instance_map(in, "counters");
+	fd = instance_map(in, "scratch");
 	if (fd < 0)
 		return fd;
+	memset(sums, 0, SHUNT_CNT_MAX * sizeof(*sums));
 	values = calloc(cpus, sizeof(*values));
 	if (!values)
 		err = shunt_err(-ENOMEM, "out of memory");
-	for (__u32 i = 0; !err && i < SHUNT_CNT_MAX; i++) {
-		err = bpf_map_lookup_elem(fd, &i, values);
-		if (err)
-			shunt_err(err, "map counters: %s", strerror(-err));
-		sums[i] = 0;
-		for (int cpu = 0; !err && cpu < cpus; cpu++)
-			sums[i] += values[cpu];
-	}
+	else if (bpf_map_lookup_elem(fd, &zero, values))
+		err = shunt_err(-errno, "map scratch: %s", strerror(errno));
+	for (int cpu = 0; !err && cpu < cpus; cpu++)
+		for (unsigned i = 0; i < SHUNT_CNT_MAX; i++)
+			sums[i] += values[cpu].counters[i];
 	free(values);
 	close(fd);
 	return err;

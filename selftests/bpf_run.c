@@ -192,41 +192,35 @@ int rig_run(struct rig *r, enum rig_prog prog, const struct pkt *in,
 	return rig_run_fd(r, r->prog[prog], rig_is_xdp(prog), in, out, 0);
 }
 
-/* Byte offset of a member of a structure that only BPF knows, by BTF. */
-static int offset_of(struct rig *r, const char *name, const char *member)
+static int read_scratch(struct rig *r, struct shunt_scratch *per_cpu)
 {
-	const struct btf *btf = bpf_object__btf(r->hooks->obj);
-	int id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
-	const struct btf_type *t = btf__type_by_id(btf, id);
+	__u32 zero = 0;
 
-	for (int i = 0; t && i < btf_vlen(t); i++)
-		if (!strcmp(btf__name_by_offset(btf,
-						btf_members(t)[i].name_off),
-			    member))
-			return btf_member_bit_offset(t, i) / 8;
-	return -ENOENT;
+	return bpf_map_lookup_elem(MAP_FD(r, scratch), &zero, per_cpu);
+}
+
+/* Counters are there, too: nothing else may be changed. */
+static int set_probe_slot(struct rig *r, __u32 slot)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct shunt_scratch v[cpus];
+
+	if (read_scratch(r, v))
+		return -errno;
+	for (int c = 0; c < cpus; c++)
+		v[c].probe_slot = slot;
+	return map_put(MAP_FD(r, scratch), 0, v);
 }
 
 int rig_run_clone(struct rig *r, __u32 slot, const struct pkt *in,
 		  struct pkt *out)
 {
-	int at = offset_of(r, "shunt_scratch", "probe_slot");
-	int cpus = libbpf_num_possible_cpus(), verdict;
-	int map = MAP_FD(r, scratch);
-	__u32 zero = 0, size = bpf_map__value_size(r->hooks->maps.scratch);
-	uint8_t v[cpus * ((size + 7) / 8 * 8)];
+	int verdict;
 
-	size = (size + 7) / 8 * 8;
-	if (at < 0 || bpf_map_lookup_elem(map, &zero, v))
+	if (set_probe_slot(r, slot))
 		return V_NONE;
-	for (int c = 0; c < cpus; c++)
-		memcpy(v + c * size + at, &slot, 4);
-	bpf_map_update_elem(map, &zero, v, 0);
 	verdict = rig_run(r, RIG_EGRESS, in, out);
-	for (int c = 0; c < cpus; c++)
-		memset(v + c * size + at, 0, 4);
-	bpf_map_update_elem(map, &zero, v, 0);
-	return verdict;
+	return set_probe_slot(r, 0) ? V_NONE : verdict;
 }
 
 /* The uapi headers have no macros for instructions, the kernel's have. */
@@ -274,15 +268,14 @@ void rig_withdraw(struct rig *r)
 static void read_counters(struct rig *r, __u64 *v)
 {
 	int cpus = libbpf_num_possible_cpus();
-	__u64 per_cpu[cpus];
+	struct shunt_scratch per_cpu[cpus];
 
-	for (__u32 i = 0; i < SHUNT_CNT_MAX; i++) {
-		v[i] = 0;
-		if (bpf_map_lookup_elem(MAP_FD(r, counters), &i, per_cpu))
-			continue;
-		for (int c = 0; c < cpus; c++)
-			v[i] += per_cpu[c];
-	}
+	memset(v, 0, SHUNT_CNT_MAX * sizeof(*v));
+	if (read_scratch(r, per_cpu))
+		return;
+	for (int c = 0; c < cpus; c++)
+		for (int i = 0; i < SHUNT_CNT_MAX; i++)
+			v[i] += per_cpu[c].counters[i];
 }
 
 void rig_mark(struct rig *r)

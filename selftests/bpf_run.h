@@ -7,7 +7,6 @@
 #define BPF_RUN_H
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
@@ -84,6 +83,8 @@ int flow_get(struct rig *r, __u32 slot, struct shunt_flow *f);
 /* The flow of this segment at both of its ends: slot 1 the sender's, slot 2 the
  * receiver's. */
 int flow_pair(struct rig *r, const struct seg *s);
+/* Gone from the index, as when our SYN or SYN-ACK leaves; nothing else. */
+void flow_unlink(struct rig *r, const struct shunt_key *k);
 /* The slot of the key's flow, 0: none. */
 __u32 flow_slot(struct rig *r, const struct shunt_key *k);
 

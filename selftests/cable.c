@@ -75,15 +75,16 @@ int cable_send(struct cable *c, const struct pkt *p)
 	return send_frame(c, &h, p);
 }
 
-int cable_send_gso(struct cable *c, struct pkt *p)
+int cable_send_offload(struct cable *c, struct pkt *p)
 {
 	bool v6 = pkt_v6(p);
 	uint8_t *ip = p->b + pkt_l3(p), *t = p->b + pkt_l4(p);
 	uint32_t len = p->len - (t - p->b);
 	struct virtio_net_hdr h = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-		.gso_type = v6 ? VIRTIO_NET_HDR_GSO_TCPV6
-			       : VIRTIO_NET_HDR_GSO_TCPV4,
+		.gso_type = !p->gso_size ? VIRTIO_NET_HDR_GSO_NONE
+			    : v6	 ? VIRTIO_NET_HDR_GSO_TCPV6
+					 : VIRTIO_NET_HDR_GSO_TCPV4,
 		.hdr_len = t - p->b + (t[12] >> 4) * 4,
 		.gso_size = p->gso_size,
 		.csum_start = t - p->b,

@@ -22,8 +22,9 @@ int cable_open(struct cable *c, struct rig *r, unsigned int mtu);
 void cable_close(struct cable *c);
 
 int cable_send(struct cable *c, const struct pkt *p);
-/* With p->gso_size: as TCP hands it over, the checksum left to the device. */
-int cable_send_gso(struct cable *c, struct pkt *p);
+/* As TCP hands it over: the checksum, and with gso_size the segmentation, left
+ * to the device. */
+int cable_send_offload(struct cable *c, struct pkt *p);
 /* The next frame within 2 s, with gso_size: 0, or -ETIMEDOUT. */
 int cable_recv(struct cable *c, struct pkt *p);
 /* Is there nothing (more) within ms? */

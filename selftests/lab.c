@@ -26,7 +26,7 @@
 static const char *const host_names[] = {"client", "router", "server"};
 
 /* Where the repository is: we are build/selftests/test_… in it. */
-static const char *root(void)
+const char *lab_root(void)
 {
 	static char path[PATH_MAX];
 	ssize_t n;
@@ -140,7 +140,7 @@ int lab_start(struct lab *lab, enum lab_host host, const char *fmt, ...)
 	int status;
 
 	FORMAT(args, fmt);
-	TEXT(command, "%s/testbed/lab start %s %s %s >/dev/null", root(), lab->name,
+	TEXT(command, "%s/testbed/lab start %s %s %s >/dev/null", lab_root(), lab->name,
 	     host_names[host], args);
 	status = run_in(-1, NULL, command);
 	free(command);
@@ -154,7 +154,7 @@ int lab_do(struct lab *lab, const char *what, const char *fmt, ...)
 	int status;
 
 	FORMAT(args, fmt);
-	TEXT(command, "%s/testbed/lab %s %s %s", root(), what, lab->name,
+	TEXT(command, "%s/testbed/lab %s %s %s", lab_root(), what, lab->name,
 	     args);
 	status = run_in(-1, NULL, command);
 	free(command);
@@ -170,7 +170,7 @@ int lab_up(struct lab *lab, const char *options)
 	int status;
 
 	memset(lab, 0, sizeof(*lab));
-	TEXT(command, "%s/testbed/lab up --owner %d %s", root(), getpid(),
+	TEXT(command, "%s/testbed/lab up --owner %d %s", lab_root(), getpid(),
 	     options ? options : "");
 	status = run_in(-1, &output, command);
 	free(command);
@@ -295,7 +295,7 @@ static int shunt_up(struct lab *lab, enum lab_host host, const char *options)
 	char *command;
 	json_t *status;
 
-	TEXT(command, "%s/build/shunt up --dev eth0 %s %s >/dev/null", root(),
+	TEXT(command, "%s/build/shunt up --dev eth0 %s %s >/dev/null", lab_root(),
 	     strstr(options, "--flows") ? "" : "--flows 2000", options);
 	if (run_in(lab->ns[host], NULL, command)) {
 		free(command);
@@ -357,7 +357,7 @@ int lab_shunt_down(struct lab *lab, enum lab_host host)
 	char *command;
 	int err = 0;
 
-	TEXT(command, "%s/build/shunt down", root());
+	TEXT(command, "%s/build/shunt down", lab_root());
 	if (run_in(lab->ns[host], NULL, command))
 		err = -1;
 	free(command);
@@ -382,7 +382,7 @@ json_t *lab_json(struct lab *lab, enum lab_host host, const char *what)
 	json_t *json = NULL;
 	json_error_t error;
 
-	TEXT(command, "%s/build/shunt %s -j", root(), what);
+	TEXT(command, "%s/build/shunt %s -j", lab_root(), what);
 	if (!run_in(lab->ns[host], &output, command)) {
 		json = json_loads(output, 0, &error);
 		if (!json)
@@ -513,7 +513,7 @@ int lab_count(struct lab *lab, struct lab_count *count)
 	char *command, *output = NULL;
 	json_t *json = NULL;
 
-	TEXT(command, "%s/testbed/lab count %s reset", root(), lab->name);
+	TEXT(command, "%s/testbed/lab count %s reset", lab_root(), lab->name);
 	if (!run_in(-1, &output, command))
 		json = json_loads(output, 0, NULL);
 	free(command);

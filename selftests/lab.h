@@ -31,6 +31,9 @@ struct lab {
 	uint32_t maps[LAB_HOSTS][LAB_IDS];
 };
 
+/* The repository. */
+const char *lab_root(void);
+
 /* options: of `lab up`, may be NULL. */
 int lab_up(struct lab *lab, const char *options);
 /* Also takes shunt down, and fails if that left something in the kernel. */

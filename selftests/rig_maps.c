@@ -99,6 +99,19 @@ int flow_get(struct rig *r, __u32 slot, struct shunt_flow *f)
 	return bpf_map_lookup_elem(MAP_FD(r, flows), &slot, f);
 }
 
+void flow_unlink(struct rig *r, const struct shunt_key *k)
+{
+	struct shunt_flow f;
+	__u32 slot = flow_slot(r, k);
+
+	if (!slot || flow_get(r, slot, &f))
+		return;
+	f.key.lport = 0; /* or a hint would find it */
+	f.life = SHUNT_ENDED;
+	map_put(MAP_FD(r, flows), slot, &f);
+	bpf_map_delete_elem(MAP_FD(r, flow_index), k);
+}
+
 __u32 flow_slot(struct rig *r, const struct shunt_key *k)
 {
 	__u32 slot;

@@ -242,11 +242,11 @@ TEST_F(flows, stall_probes_then_falls_back)
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_SUSPECT));
 	EXPECT_EQ(1, f.probes);
 	for (probes = 1; f.tx == SHUNT_TX_PROBING && probes < 20; probes++) {
-		/* Not before its time, which grows. */
-		rewind_ticks(&self->r, &f, 180);
+		/* Not before its time, which doubles: 190 ticks and more. */
+		rewind_ticks(&self->r, &f, 100u << (probes - 1));
 		EXPECT_EQ(0, send(&self->r, &s, &f));
 		EXPECT_EQ(probes, f.probes);
-		rewind_ticks(&self->r, &f, 180u << probes);
+		rewind_ticks(&self->r, &f, 100u << (probes - 1));
 		EXPECT_EQ(0, send(&self->r, &s, &f));
 	}
 	EXPECT_EQ(5, probes); /* four were sent */

@@ -22,36 +22,22 @@ FIXTURE_VARIANT(blocked)
 {
 	const char *ingress;
 	const char *direction;
+	int domain;
 };
 
 FIXTURE_VARIANT_ADD(blocked, xdp_both)
 {
-	.ingress = "xdp", .direction = "both"
+	.ingress = "xdp", .direction = "both", .domain = AF_INET
 };
 
 FIXTURE_VARIANT_ADD(blocked, xdp_to_server)
 {
-	.ingress = "xdp", .direction = "to-server"
-};
-
-FIXTURE_VARIANT_ADD(blocked, xdp_to_client)
-{
-	.ingress = "xdp", .direction = "to-client"
-};
-
-FIXTURE_VARIANT_ADD(blocked, tc_both)
-{
-	.ingress = "tc", .direction = "both"
-};
-
-FIXTURE_VARIANT_ADD(blocked, tc_to_server)
-{
-	.ingress = "tc", .direction = "to-server"
+	.ingress = "xdp", .direction = "to-server", .domain = AF_INET
 };
 
 FIXTURE_VARIANT_ADD(blocked, tc_to_client)
 {
-	.ingress = "tc", .direction = "to-client"
+	.ingress = "tc", .direction = "to-client", .domain = AF_INET6
 };
 
 FIXTURE_SETUP(blocked)
@@ -86,7 +72,7 @@ TEST_F(blocked, from_the_start)
 	bool given_up = false;
 
 	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", variant->direction));
-	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
+	ASSERT_EQ(0, lab_pair_on(lab, &p, variant->domain, self->listener));
 	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
 	ASSERT_EQ(0, stream_through(p.s, p.c, 2, MB));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "probing", "unverified"));
@@ -106,7 +92,7 @@ TEST_F(blocked, from_the_start)
 
 	/* The next one is not even tried. */
 	EXPECT_TRUE(no_udp(lab, 2000));
-	ASSERT_EQ(0, lab_pair_on(lab, &q, AF_INET, self->listener));
+	ASSERT_EQ(0, lab_pair_on(lab, &q, variant->domain, self->listener));
 	ASSERT_EQ(0, stream_through(q.c, q.s, 5, MB));
 	ASSERT_EQ(0, stream_through(q.s, q.c, 6, MB));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, q.c, "tcp", "blocked"));
@@ -132,14 +118,15 @@ static void give_up(struct __test_metadata *_metadata, struct lab *lab,
 
 /* The window is full, and more than it holds is to come. */
 static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
-			int listener, const char *direction, bool upload)
+			int domain, int listener, const char *direction,
+			bool upload)
 {
 	struct stream tx = {.send = true, .seed = 4, .to = 26 * MB};
 	struct stream rx = {.seed = 4, .to = 8 * MB};
 	uint64_t start;
 	struct lab_pair p;
 
-	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
+	ASSERT_EQ(0, lab_pair_on(lab, &p, domain, listener));
 	tx.fd = upload ? p.c : p.s;
 	rx.fd = upload ? p.s : p.c;
 	ASSERT_EQ(0, stream_start(&tx));
@@ -172,14 +159,14 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 
 TEST_F_TIMEOUT(blocked, in_an_upload, 60)
 {
-	in_transfer(_metadata, &self->lab, self->listener, variant->direction,
-		    true);
+	in_transfer(_metadata, &self->lab, variant->domain, self->listener,
+		    variant->direction, true);
 }
 
 TEST_F_TIMEOUT(blocked, in_a_download, 60)
 {
-	in_transfer(_metadata, &self->lab, self->listener, variant->direction,
-		    false);
+	in_transfer(_metadata, &self->lab, variant->domain, self->listener,
+		    variant->direction, false);
 }
 
 TEST_HARNESS_MAIN

@@ -289,7 +289,7 @@ TEST_F(probe, of_a_segment_with_checksum_offload)
 	self->s.payload = 5000;
 	pkt_seg(&self->in, &self->s);
 	self->in.gso_size = 1200;
-	ASSERT_EQ(0, cable_send_gso(&c, &self->in));
+	ASSERT_EQ(0, cable_send_offload(&c, &self->in));
 	pkt_probe(&self->want, &self->s, ASKS, TOKEN_B, NONCE_A, 0);
 	while (!cable_silent(&c, 100)) {
 		ASSERT_EQ(0, cable_recv(&c, &got));

@@ -334,6 +334,7 @@ TEST_F(syn_in, first_way_of_sending)
 		if (now < SHUNT_VERIFIED_NS * 2 && i == 1)
 			continue; /* the machine has only just booted */
 		peer_put(&self->r, &self->k, SHUNT_UDP, &p);
+		flow_unlink(&self->r, &self->k);
 		offered(&self->r, &self->k);
 		rig_run(&self->r, RIG_TC, &self->in, NULL);
 		flow_get(&self->r, flow_slot(&self->r, &self->k), &f);
@@ -375,9 +376,7 @@ TEST_F(syn_in, outer_ports_are_stable_and_spread)
 		}
 		for (int j = 0; j < i && i < 64; j++)
 			same += ports[j] == again;
-		/* Room for the next. */
-		f.life = SHUNT_ENDED;
-		flow_put(&self->r, flow_slot(&self->r, &k), &f);
+		flow_unlink(&self->r, &k); /* room for the next */
 	}
 	EXPECT_GE(3, same); /* of 2016 pairs in 16384 ports */
 }

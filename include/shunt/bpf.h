@@ -28,40 +28,12 @@
 #define TC_ACT_UNSPEC (-1) /* go on with the next program: not our packet */
 #endif
 
-#define SHUNT_HINTS 64
-
-/*
- * From a hook to the program it tail-calls, on the same CPU, for one packet.
- * Programs of these types run with BH disabled and are not nested, but for the
- * clone that probe_send() sends through egress, which runs to its end inside.
- */
-struct shunt_scratch {
-	__u32 slot;	     /* of the flow */
-	__u32 probe_slot;    /* egress: this skb is a clone to make a probe of */
-	__u32 reply_ifindex; /* encap: redirect the result there */
-	__u16 outer;	     /* decap: offset of the outer IP header */
-	__u16 length;	     /* decap: bytes behind the outer IP header */
-	__be16 sport;	     /* encap: outer source port */
-	__u8 v6;
-	__u8 set_ecn; /* decap: the inner ECN field becomes this; 0: stays */
-	__u8 probe;  /* the inner packet is a probe */
-	__u8 pad[3];
-	__u32 hint[SHUNT_HINTS]; /* slots found last on this CPU, see flow.h */
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct shunt_scratch);
 } scratch SEC(".maps") __weak;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SHUNT_CNT_MAX);
-	__type(key, __u32);
-	__type(value, __u64);
-} counters SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -77,12 +49,11 @@ static __always_inline struct shunt_scratch *shunt_scratch(void)
 	return bpf_map_lookup_elem(&scratch, &zero);
 }
 
-static __always_inline void shunt_count(__u32 counter)
+static __always_inline void shunt_count(struct shunt_scratch *s,
+					enum shunt_counter c)
 {
-	__u64 *c = bpf_map_lookup_elem(&counters, &counter);
-
-	if (c)
-		(*c)++;
+	if (s)
+		s->counters[c]++;
 }
 
 /*

@@ -207,6 +207,36 @@ struct shunt_flow {
 	__u32 rx_tick;	    /* last segment from the transport, 0: never */
 };
 
+/* ---- per CPU ---- */
+
+/* Slots that a CPU found last, see flow_find(). */
+#define SHUNT_HINTS 64
+
+/*
+ * One for each CPU, in one place so that a packet looks it up once. The fields in
+ * front go from a hook to the program that it tail-calls, for one packet. TC and
+ * XDP programs run with BH disabled and are not nested, but for the clone that
+ * maybe_probe() sends through egress, which runs to its end inside.
+ */
+struct shunt_scratch {
+	__u32 slot;	     /* of the flow */
+	__u32 probe_slot;    /* egress: this skb is a clone to make a probe of */
+	__u32 reply_ifindex; /* encap: redirect the result there */
+	__u16 outer;	     /* decap: offset of the outer IP header */
+	__u16 length;	     /* decap: bytes behind the outer IP header */
+	__be16 sport;	     /* encap: outer source port */
+	__u8 v6;
+	__u8 set_ecn; /* decap: the inner ECN field becomes this; 0: stays */
+	__u8 probe;   /* the inner packet is a probe */
+	__u8 pad[3];
+	__u32 mtu; /* of device mtu_ifindex, at mtu_tick */
+	__u32 mtu_ifindex;
+	__u32 mtu_tick;
+	__u32 reserved;
+	__u64 counters[SHUNT_CNT_MAX];
+	__u32 hint[SHUNT_HINTS];
+};
+
 /* ---- handshakes: intents, offers, answers; connections without a flow ---- */
 
 enum shunt_stage {
@@ -383,6 +413,7 @@ SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
 SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
 SHUNT_ASSERT(sizeof(struct shunt_peer) == 48);

@@ -132,10 +132,10 @@ static __always_inline int shunt_encap(struct __sk_buff *skb)
 	if (s->reply_ifindex)
 		return err ? TC_ACT_SHOT : bpf_redirect(s->reply_ifindex, 0);
 	if (!err) {
-		shunt_count(SHUNT_CNT_ENCAP);
+		shunt_count(s, SHUNT_CNT_ENCAP);
 		return TC_ACT_UNSPEC;
 	}
-	shunt_count(SHUNT_CNT_ENCAP_FAILED);
+	shunt_count(s, SHUNT_CNT_ENCAP_FAILED);
 	/* A probe must not leave in the clothes of its inner packet. */
 	return err > 0 || s->probe ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
@@ -203,14 +203,14 @@ static __always_inline int shunt_decap_tc(struct __sk_buff *skb)
 	 * at the TCP checksum itself (CHECKSUM_PARTIAL, a packet that never
 	 * left this machine, stays as it is). */
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET);
-	shunt_count(SHUNT_CNT_DECAP);
+	shunt_count(s, SHUNT_CNT_DECAP);
 	if (s->probe) {
 		bpf_tail_call(skb, &stages, SHUNT_TAIL_PROBE_IN);
 		return TC_ACT_SHOT;
 	}
 	return TC_ACT_UNSPEC;
 drop:
-	shunt_count(SHUNT_CNT_DECAP_FAILED);
+	shunt_count(s, SHUNT_CNT_DECAP_FAILED);
 	return TC_ACT_SHOT;
 }
 
@@ -277,10 +277,10 @@ static __always_inline int shunt_decap_xdp(struct xdp_md *ctx)
 	if (s->set_ecn &&
 	    shunt_ecn_xdp(data, end, l3 & 0x3f, s->v6, s->set_ecn))
 		goto drop;
-	shunt_count(SHUNT_CNT_DECAP);
+	shunt_count(s, SHUNT_CNT_DECAP);
 	return XDP_PASS;
 drop:
-	shunt_count(SHUNT_CNT_DECAP_FAILED);
+	shunt_count(s, SHUNT_CNT_DECAP_FAILED);
 	return XDP_DROP;
 }
 

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A bad path: packets lost, late, twice or damaged, by the testbed's own wire,
+ * the same ones in every run. Transfers are complete, on the transport.
+ */
+#include "harness.h"
+#include "lab.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define PORT 7600
+#define KB   1000L
+
+FIXTURE(faults)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_VARIANT(faults)
+{
+	const char *ingress;
+	int domain;
+	const char *spec;
+	const char *count; /* of wire-stats: it did happen */
+};
+
+#define VARIANT(name, mode, family, faults_, counter)            \
+	FIXTURE_VARIANT_ADD(faults, name)                        \
+	{                                                        \
+		.ingress = mode, .domain = family, .spec = faults_, \
+		.count = counter                                 \
+	}
+
+VARIANT(xdp_loss, "xdp", AF_INET, "loss=5%,seed=1", "lost");
+VARIANT(xdp_reorder, "xdp", AF_INET, "reorder=25%,seed=2", "reordered");
+VARIANT(xdp_duplicate, "xdp", AF_INET6, "dup=5%,seed=3", "duplicated");
+VARIANT(xdp_damage, "xdp", AF_INET, "damage=2%,damage-at=any,seed=4",
+	"damaged");
+VARIANT(tc_loss, "tc", AF_INET6, "loss=5%,seed=5", "lost");
+VARIANT(tc_reorder, "tc", AF_INET6, "reorder=25%,seed=6", "reordered");
+VARIANT(tc_duplicate, "tc", AF_INET, "dup=5%,seed=7", "duplicated");
+VARIANT(tc_damage, "tc", AF_INET6, "damage=2%,damage-at=any,seed=8",
+	"damaged");
+VARIANT(tc_all, "tc", AF_INET,
+	"delay=5ms,jitter=1ms,loss=2%,reorder=5%,dup=2%,damage=1%,seed=9",
+	"lost");
+
+FIXTURE_SETUP(faults)
+{
+	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
+	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--ingress %s",
+				    variant->ingress));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
+	ASSERT_LE(0, self->listener);
+}
+
+FIXTURE_TEARDOWN(faults)
+{
+	close(self->listener);
+	EXPECT_EQ(0, lab_down(&self->lab));
+}
+
+/* What the wire did, both ways together. */
+static long wire_did(struct lab *lab, const char *what)
+{
+	char *text = lab_output(lab, ROUTER, "%s/testbed/lab wire-stats %s",
+				lab_root(), lab->name);
+	json_t *stats = text ? json_loads(text, 0, NULL) : NULL, *direction;
+	const char *name;
+	long n = 0;
+
+	json_object_foreach(stats, name, direction) {
+		n += json_integer_value(json_object_get(direction, what));
+	}
+	json_decref(stats);
+	free(text);
+	return n;
+}
+
+/* A connection on the transport, over a path that is good so far. */
+static void open_pair(struct __test_metadata *_metadata, struct lab *lab,
+		      struct lab_pair *p, int domain, int listener)
+{
+	ASSERT_EQ(0, lab_pair_on(lab, p, domain, listener));
+	ASSERT_EQ(0, stream_through(p->c, p->s, 1, 1000));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p->c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p->s, "redirected", NULL));
+}
+
+/* Send a little until both ends have this state. */
+static bool comes_back(struct lab *lab, struct lab_pair *p)
+{
+	return BECOMES(!stream_through(p->c, p->s, 8, 1000) &&
+		       !stream_through(p->s, p->c, 9, 1000) &&
+		       lab_flows(lab, CLIENT, "redirected") == 1 &&
+		       lab_flows(lab, SERVER, "redirected") == 1);
+}
+
+TEST_F_TIMEOUT(faults, transfers_are_complete, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_count count = {};
+	struct lab_pair p;
+
+	open_pair(_metadata, lab, &p, variant->domain, self->listener);
+	ASSERT_EQ(0, lab_count(lab, &count));
+	ASSERT_EQ(0, lab_do(lab, "fault", "%s", variant->spec));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 2, 510 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 3, 510 * KB));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 4, 1500 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 5, 1500 * KB));
+	EXPECT_LT(5, wire_did(lab, variant->count));
+	EXPECT_EQ(0, wire_did(lab, "unfinished"));
+	/* In doubt, a flow is on TCP for some time, but not for good. */
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_LE(100 * KB, count.udp[TO_SERVER].bytes);
+	EXPECT_LE(100 * KB, count.udp[TO_CLIENT].bytes);
+	EXPECT_TRUE(comes_back(lab, &p));
+	/* The end of a stream is the packet that nothing comes after. */
+	shutdown(p.c, SHUT_WR);
+	EXPECT_TRUE(stream_at_end(p.s));
+	shutdown(p.s, SHUT_WR);
+	EXPECT_TRUE(stream_at_end(p.c));
+	lab_pair_close(&p);
+	EXPECT_EQ(0, lab_stat(lab, CLIENT, "flows_fallback"));
+	EXPECT_EQ(0, lab_stat(lab, SERVER, "flows_fallback"));
+}
+
+/* Short ones, where the handshake and its options suffer as well. */
+TEST_F_TIMEOUT(faults, new_connections_work, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_pair p;
+
+	open_pair(_metadata, lab, &p, variant->domain, self->listener);
+	lab_pair_close(&p);
+	ASSERT_EQ(0, lab_do(lab, "fault", "%s", variant->spec));
+	for (int i = 0; i < 20; i++) {
+		ASSERT_EQ(0, lab_pair_on(lab, &p, variant->domain,
+					 self->listener));
+		ASSERT_EQ(0, stream_through(p.c, p.s, i, 3 * KB));
+		ASSERT_EQ(0, stream_through(p.s, p.c, i, 20 * KB));
+		shutdown(p.c, SHUT_WR);
+		ASSERT_TRUE(stream_at_end(p.s));
+		lab_pair_close(&p);
+	}
+	EXPECT_LE(10, lab_stat(lab, CLIENT, "flows_redirected"));
+	EXPECT_LE(10, lab_stat(lab, SERVER, "flows_redirected"));
+}
+
+TEST_HARNESS_MAIN
