@@ -4,6 +4,7 @@
 #define FLOW_H
 
 #include "maps.h"
+#include "parse.h"
 #include "siphash.h"
 
 /* Slots looked at for a new flow before it is left on TCP. */
@@ -199,11 +200,6 @@ static __always_inline __be16 outer_sport(const struct shunt_key *k)
 	return bpf_htons(0xc000 | h >> 18);
 }
 
-static __always_inline bool is_v4(const struct shunt_addr *a)
-{
-	return !a->w[0] && !a->w[1] && a->w[2] == bpf_htonl(0xffff);
-}
-
 /* Bytes that a transport adds to each packet, its outer IP header included. */
 static __always_inline __u32 overhead(__u32 number, bool v4)
 {
@@ -286,6 +282,12 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->rx_next = hs->isn_remote + 1;
 	f->rx_tick = 0;
 
+	/* Our option got there: it was plain loss that made us mute the peer. */
+	p = peer_get(&key->remote, SHUNT_TCP, now);
+	if (p) {
+		p->answered_ns = now;
+		p->muted_until_ns = 0;
+	}
 	p = peer_get(&key->remote, hs->transport, now);
 	if (p)
 		p->flows++;

@@ -145,9 +145,12 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	y->total = v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->payload_len :
 			   ((struct iphdr *)(data + ETH_HLEN))->tot_len;
 	n = y->optlen;
-	if (n >= 4) {
-		/* Two tests, or the compiler makes one of a difference, which
-		 * tells the verifier nothing about n. */
+	if (n) {
+		/* The compiler knows more of n than it tells the verifier, and
+		 * would leave out or join the tests of its bounds. */
+		asm volatile("" : "+r"(n));
+		if (n < 4)
+			return -1;
 		asm volatile("" : "+r"(n));
 		w.start = y->l4 + sizeof(*t);
 		w.len = n;
@@ -422,7 +425,6 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 				      struct shunt_handshake *hs, __u64 now)
 {
-	struct shunt_peer *p;
 	__u32 slot;
 
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
@@ -444,9 +446,6 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER_RX);
-	p = peer_get(&y->key.remote, SHUNT_TCP, now);
-	if (p)
-		p->answered_ns = now;
 	hs->isn_remote = y->seq;
 	hs->token_remote = bpf_ntohl(y->option.token);
 	hs->flow_remote = bpf_ntohl(y->option.flow);

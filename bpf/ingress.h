@@ -11,6 +11,7 @@
 
 enum verdict {
 	OTHER,	   /* not ours, or not fit to be: leave it untouched */
+	MALFORMED, /* for our port, and not what we send: leave it untouched */
 	PLAIN,	   /* a TCP segment outside any transport */
 	SYN,	   /* … with SYN set */
 	SEGMENT,   /* a segment inside a transport */
@@ -26,6 +27,8 @@ struct frame {
 	__u8 transport;
 	__u8 set_ecn; /* RFC 6040 4.2: what the inner becomes, 0: nothing */
 	bool drop_ce; /* … or drop: the segment can't carry the mark */
+	struct xdp_md *xdp; /* the frame, at XDP … */
+	struct __sk_buff *skb; /* … or at TC */
 };
 
 static __always_inline enum verdict plain_tcp(struct frame *fr, void *ip,
@@ -39,6 +42,8 @@ static __always_inline enum verdict plain_tcp(struct frame *fr, void *ip,
 	if (t->syn)
 		return SYN;
 	key_in(&fr->key, ip, v6, t->source, t->dest);
+	if (v6 && is_v4(&fr->key.remote))
+		return OTHER;
 	fr->payload = v->total - v->hlen - t->doff * 4;
 	fr->l4 = t;
 	return PLAIN;
@@ -98,18 +103,20 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 	if (parse_ip(inner, end, v6, &v) ||
 	    !same_addresses(outer, inner, v6) ||
 	    v.total != fr->length - fr->header_len)
-		return OTHER;
+		return MALFORMED;
 	/* The outer header is gone before anybody else could check it. */
 	if (!v6 && (shunt_sum20(outer) != 0xffff ||
 			(v.hlen == 20 && shunt_sum20(inner) != 0xffff)))
-		return OTHER;
+		return MALFORMED;
 	combine_ecn(fr, o->tos & 3, v.tos & 3);
 	if (v.proto == IPPROTO_TCP) {
 		t = v.l4;
 		if ((void *)(t + 1) > end || t->syn || t->doff < 5 ||
 		    v.total < v.hlen + t->doff * 4u)
-			return OTHER;
+			return MALFORMED;
 		key_in(&fr->key, inner, v6, t->source, t->dest);
+		if (v6 && is_v4(&fr->key.remote))
+			return MALFORMED; /* RFC 4038: never on the wire */
 		fr->payload = v.total - v.hlen - t->doff * 4;
 		fr->l4 = t;
 		return SEGMENT;
@@ -120,24 +127,31 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 		    b->magic != bpf_htons(SHUNT_PROBE_MAGIC) ||
 		    b->version != SHUNT_PROBE_VERSION ||
 		    b->transport != fr->transport)
-			return OTHER;
+			return MALFORMED;
 		key_in(&fr->key, inner, v6, b->sport, b->dport);
+		if (v6 && is_v4(&fr->key.remote))
+			return MALFORMED;
 		fr->l4 = b;
 		return PROBE;
 	}
-	return OTHER;
+	return MALFORMED;
 }
 
-/* ip: the frame's IP header; len: bytes of the frame from there on. */
+/* Bytes of the frame from offset l3 on, those outside the linear part included. */
+static __always_inline __u32 length_from(const struct frame *fr, __u32 l3)
+{
+	return (fr->xdp ? bpf_xdp_get_buff_len(fr->xdp) : fr->skb->len) - l3;
+}
+
+/* ip: the frame's IP header, at offset l3. */
 static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
-					 const bool v6, __u32 len)
+					 const bool v6, __u32 l3)
 {
 	struct shunt_transport *tr;
-	enum verdict verdict;
 	struct ip_view v;
 	__u32 number;
 
-	if (parse_ip(ip, end, v6, &v) || v.total > len)
+	if (parse_ip(ip, end, v6, &v) || v.total > length_from(fr, l3))
 		return OTHER;
 	if (v.proto == IPPROTO_TCP)
 		return plain_tcp(fr, ip, end, v6, &v);
@@ -150,14 +164,9 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	fr->transport = number;
 	fr->header_len = tr->header_len & 0x3f;
 	fr->length = v.total - v.hlen;
-	if (fr->length < fr->header_len) {
-		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_MALFORMED);
-		return OTHER;
-	}
-	verdict = inner_packet(fr, ip, v.l4 + fr->header_len, end, v6, &v);
-	if (verdict == OTHER)
-		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_MALFORMED);
-	return verdict;
+	if (fr->length < fr->header_len)
+		return MALFORMED;
+	return inner_packet(fr, ip, v.l4 + fr->header_len, end, v6, &v);
 }
 
 /* For the decap program that comes next. */

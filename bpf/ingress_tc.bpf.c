@@ -62,7 +62,8 @@ static __always_inline enum verdict look_skb(struct __sk_buff *skb,
 	end = end_of(skb);
 	if (data + ETH_HLEN > end)
 		return OTHER;
-	return look(fr, data + ETH_HLEN, end, v6, skb->len - ETH_HLEN);
+	fr->skb = skb;
+	return look(fr, data + ETH_HLEN, end, v6, ETH_HLEN);
 }
 
 static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
@@ -82,7 +83,10 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_IN);
 		return TC_ACT_UNSPEC;
 	}
-	if (verdict == OTHER || (verdict == PLAIN && !all))
+	if (verdict == MALFORMED)
+		shunt_count(s, SHUNT_CNT_DECAP_MALFORMED);
+	if (verdict == OTHER || verdict == MALFORMED ||
+	    (verdict == PLAIN && !all))
 		return TC_ACT_UNSPEC;
 	f = flow_find(s, &fr.key, &slot);
 	now = now_ns();
@@ -96,19 +100,19 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		return TC_ACT_UNSPEC;
 	}
 	if (f->transport != fr.transport) {
-		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_MISMATCH);
+		shunt_count(s, SHUNT_CNT_DECAP_MISMATCH);
 		return TC_ACT_UNSPEC;
 	}
 	if (verdict == PROBE) {
 		const struct shunt_probe *b = fr.l4;
 
 		if (bpf_ntohl(b->token) != f->token_local) {
-			shunt_count(shunt_scratch(), SHUNT_CNT_PROBE_BAD);
+			shunt_count(s, SHUNT_CNT_PROBE_BAD);
 			return TC_ACT_UNSPEC;
 		}
 	}
 	if (fr.drop_ce) {
-		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_ECN);
+		shunt_count(s, SHUNT_CNT_DECAP_ECN);
 		return TC_ACT_SHOT;
 	}
 	if (verdict == SEGMENT) {
@@ -151,8 +155,6 @@ first_packet(const struct frame *fr, enum verdict verdict)
 	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
 	const struct tcphdr *t = fr->l4;
 	const struct shunt_probe *b = fr->l4;
-	__u64 now = now_ns();
-	struct shunt_peer *p;
 	__u32 slot;
 
 	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
@@ -163,10 +165,7 @@ first_packet(const struct frame *fr, enum verdict verdict)
 	if (verdict == SEGMENT && (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 ||
 				   !t->ack))
 		return NULL;
-	p = peer_get(&fr->key.remote, SHUNT_TCP, now);
-	if (p)
-		p->answered_ns = now; /* our option gets there */
-	return flow_create(&fr->key, hs, now, &slot);
+	return flow_create(&fr->key, hs, now_ns(), &slot);
 }
 
 /* A program of its own, so that the common ones stay small for the verifier. */

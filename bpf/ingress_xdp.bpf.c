@@ -37,7 +37,8 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 
 	if (!s)
 		return XDP_PASS;
-	verdict = look(&fr, data + l3, end, v6, bpf_xdp_get_buff_len(ctx) - l3);
+	fr.xdp = ctx;
+	verdict = look(&fr, data + l3, end, v6, l3);
 	if (verdict != SEGMENT && verdict != PLAIN)
 		return XDP_PASS;
 	f = flow_find(s, &fr.key, &slot);
@@ -48,10 +49,8 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 		track_rx(f, fr.l4, fr.payload, true, now);
 		return XDP_PASS;
 	}
-	if (f->transport != fr.transport) {
-		shunt_count(s, SHUNT_CNT_DECAP_MISMATCH);
-		return XDP_PASS;
-	}
+	if (f->transport != fr.transport)
+		return XDP_PASS; /* TC ingress counts it */
 	if (fr.drop_ce) {
 		shunt_count(s, SHUNT_CNT_DECAP_ECN);
 		return XDP_DROP;

@@ -15,6 +15,11 @@ struct ip_view {
 	__u8 tos;
 };
 
+static __always_inline bool is_v4(const struct shunt_addr *a)
+{
+	return !a->w[0] && !a->w[1] && a->w[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline void addr_v4(struct shunt_addr *a, __be32 v4)
 {
 	a->w[0] = 0;

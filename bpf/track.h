@@ -23,6 +23,10 @@
  * direction, and would not hear our acknowledgements if the path is cut. */
 #define PLAIN_MS 50
 
+/* A segment that is further ahead is forged, or of no use here: believed, it
+ * would make all that follows look sent again. */
+#define JUMP_MAX (1U << 24)
+
 /* Renew the peer's proof at most this often per flow. */
 #define REFRESH_MS 1000
 
@@ -51,7 +55,8 @@ static __always_inline void retransmission(struct shunt_flow *f, __u64 now)
 {
 	__u32 tick = to_tick(now);
 
-	if (after(f->heard_tick, f->stall_tick))
+	/* An answer may come within the tick, so "not before". */
+	if (!after(f->stall_tick, f->heard_tick))
 		f->stalls = 0;
 	else if (f->stalls && tick - f->stall_tick < MS_TICKS(STALL_GAP_MS))
 		return; /* one burst of retransmissions is one sign */
@@ -117,7 +122,7 @@ static __always_inline void track_rx(struct shunt_flow *f,
 	else if (f->rx_tick && tick - f->rx_tick > MS_TICKS(PLAIN_MS))
 		doubt(f, SHUNT_REASON_PEER_PLAIN, now);
 
-	if (after(ack, f->rx_ack)) {
+	if (after(ack, f->rx_ack) && !after(ack, f->tx_next)) {
 		f->rx_ack = ack;
 		f->heard_tick = tick;
 		renew_proof(f, tick, now);
@@ -125,11 +130,11 @@ static __always_inline void track_rx(struct shunt_flow *f,
 		f->heard_tick = tick; /* something of ours has arrived */
 	}
 	if (payload) {
-		if (after(next, f->rx_next)) {
+		if (!after(next, f->rx_next)) {
+			retransmission(f, now);
+		} else if (next - f->rx_next < JUMP_MAX) {
 			f->rx_next = next;
 			f->heard_tick = tick;
-		} else {
-			retransmission(f, now);
 		}
 	}
 	if (t->fin && !(f->flags & SHUNT_F_FIN_RX)) {

@@ -97,17 +97,17 @@ static int run_in(int ns, char **output, const char *command)
 /* Whether or not there is memory for a command is not what we test. */
 #define FORMAT(text, fmt)                             \
 	do {                                          \
-		va_list ap_;                         \
-		va_start(ap_, fmt);                  \
+		va_list ap_;                          \
+		va_start(ap_, fmt);                   \
 		if (vasprintf(&(text), fmt, ap_) < 0) \
 			abort();                      \
-		va_end(ap_);                         \
+		va_end(ap_);                          \
 	} while (0)
 
-#define TEXT(text, ...)                               \
-	do {                                          \
+#define TEXT(text, ...)                                 \
+	do {                                            \
 		if (asprintf(&(text), __VA_ARGS__) < 0) \
-			abort();                      \
+			abort();                        \
 	} while (0)
 
 int lab_run(struct lab *lab, enum lab_host host, const char *fmt, ...)
@@ -140,8 +140,8 @@ int lab_start(struct lab *lab, enum lab_host host, const char *fmt, ...)
 	int status;
 
 	FORMAT(args, fmt);
-	TEXT(command, "%s/testbed/lab start %s %s %s >/dev/null", lab_root(), lab->name,
-	     host_names[host], args);
+	TEXT(command, "%s/testbed/lab start %s %s %s >/dev/null", lab_root(),
+	     lab->name, host_names[host], args);
 	status = run_in(-1, NULL, command);
 	free(command);
 	free(args);
@@ -295,8 +295,9 @@ static int shunt_up(struct lab *lab, enum lab_host host, const char *options)
 	char *command;
 	json_t *status;
 
-	TEXT(command, "%s/build/shunt up --dev eth0 %s %s >/dev/null", lab_root(),
-	     strstr(options, "--flows") ? "" : "--flows 2000", options);
+	TEXT(command, "%s/build/shunt up --dev eth0 %s %s >/dev/null",
+	     lab_root(), strstr(options, "--flows") ? "" : "--flows 2000",
+	     options);
 	if (run_in(lab->ns[host], NULL, command)) {
 		free(command);
 		return -1;
@@ -439,9 +440,9 @@ static json_t *find_flow(json_t *flows, const char *local, const char *remote)
 		    strcmp(json_string_value(json_object_get(flow, "remote")),
 			   remote))
 			continue;
-		if (!found || json_real_value(json_object_get(flow, "age")) <
-				      json_real_value(
-					      json_object_get(found, "age")))
+		if (!found ||
+		    json_real_value(json_object_get(flow, "age")) <
+			    json_real_value(json_object_get(found, "age")))
 			found = flow;
 	}
 	return found;
@@ -573,8 +574,8 @@ int lab_listen(struct lab *lab, enum lab_host host, int domain, int port)
 	struct sockaddr_in6 a;
 	socklen_t len = address(&a, domain, port, NULL);
 
-	if (fd >= 0 && (bind(fd, (struct sockaddr *)&a, len) ||
-			listen(fd, 1024))) {
+	if (fd >= 0 &&
+	    (bind(fd, (struct sockaddr *)&a, len) || listen(fd, 1024))) {
 		fprintf(stderr, "# listen on port %d: %m\n", port);
 		close(fd);
 		return -errno;

@@ -157,13 +157,13 @@ int make_file(const char *path, uint64_t seed, size_t len);
 uint64_t now_us(void);
 
 /* Has cond become true within a few seconds? */
-#define BECOMES(cond)                                          \
-	({                                                     \
+#define BECOMES(cond)                                               \
+	({                                                          \
 		uint64_t end_ = now_us() + LAB_TIMEOUT * 500000ULL; \
-		bool is_;                                      \
-		while (!(is_ = (cond)) && now_us() < end_)     \
-			usleep(5000);                          \
-		is_;                                           \
+		bool is_;                                           \
+		while (!(is_ = (cond)) && now_us() < end_)          \
+			usleep(5000);                               \
+		is_;                                                \
 	})
 
 #endif

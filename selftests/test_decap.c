@@ -234,12 +234,42 @@ TEST_F(decap, ended_flow_still_receives)
 	EXPECT_TRUE(pkt_same(&self->want, &self->out));
 }
 
+/* The receiver has sent so much: what acknowledges more is forged. */
+static void sent_up_to(struct rig *r, __u32 seq)
+{
+	struct shunt_flow f;
+
+	flow_get(r, 2, &f);
+	f.tx_next = seq;
+	flow_put(r, 2, &f);
+}
+
+TEST_F(decap, forged_numbers_far_ahead_change_nothing)
+{
+	struct seg s = seg_in(false);
+	struct shunt_flow before, f;
+
+	ASSERT_EQ(0, flow_pair(&self->r, &s));
+	sent_up_to(&self->r, 2000);
+	flow_get(&self->r, 2, &before);
+	s.ack = 2001;
+	s.seq = before.rx_next + (1 << 24);
+	s.payload = 100;
+	pkt_seg(&self->in, &s);
+	rig_run(&self->r, variant->prog, &self->in, NULL);
+	flow_get(&self->r, 2, &f);
+	EXPECT_EQ(before.rx_ack, f.rx_ack);
+	EXPECT_EQ(before.rx_next, f.rx_next);
+	EXPECT_EQ(before.tx, f.tx);
+}
+
 TEST_F(decap, flow_hears_segments_outside_the_transport)
 {
 	struct seg s = seg_in(false);
 	struct shunt_flow f;
 
 	ASSERT_EQ(0, flow_pair(&self->r, &s));
+	sent_up_to(&self->r, 2000);
 	s.ack = 1200;
 	pkt_seg(&self->in, &s);
 	EXPECT_EQ(rig_pass(variant->prog),
@@ -262,6 +292,7 @@ TEST_F(decap, flow_follows_acks_fin_and_rst)
 	struct shunt_flow f;
 
 	ASSERT_EQ(0, flow_pair(&self->r, &s));
+	sent_up_to(&self->r, 2000);
 	s.ack = 1600;
 	s.flags = ACK | FIN;
 	pkt_seg(&self->in, &s);

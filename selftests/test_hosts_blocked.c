@@ -25,26 +25,20 @@ FIXTURE_VARIANT(blocked)
 	int domain;
 };
 
-FIXTURE_VARIANT_ADD(blocked, xdp_both)
-{
-	.ingress = "xdp", .direction = "both", .domain = AF_INET
-};
+FIXTURE_VARIANT_ADD(blocked, xdp_both){
+	.ingress = "xdp", .direction = "both", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(blocked, xdp_to_server)
-{
-	.ingress = "xdp", .direction = "to-server", .domain = AF_INET
-};
+FIXTURE_VARIANT_ADD(blocked, xdp_to_server){
+	.ingress = "xdp", .direction = "to-server", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(blocked, tc_to_client)
-{
-	.ingress = "tc", .direction = "to-client", .domain = AF_INET6
-};
+FIXTURE_VARIANT_ADD(blocked, tc_to_client){
+	.ingress = "tc", .direction = "to-client", .domain = AF_INET6};
 
 FIXTURE_SETUP(blocked)
 {
 	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--ingress %s",
-				    variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }

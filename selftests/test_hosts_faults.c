@@ -26,11 +26,11 @@ FIXTURE_VARIANT(faults)
 	const char *count; /* of wire-stats: it did happen */
 };
 
-#define VARIANT(name, mode, family, faults_, counter)            \
-	FIXTURE_VARIANT_ADD(faults, name)                        \
-	{                                                        \
+#define VARIANT(name, mode, family, faults_, counter)               \
+	FIXTURE_VARIANT_ADD(faults, name)                           \
+	{                                                           \
 		.ingress = mode, .domain = family, .spec = faults_, \
-		.count = counter                                 \
+		.count = counter                                    \
 	}
 
 VARIANT(xdp_loss, "xdp", AF_INET, "loss=5%,seed=1", "lost");
@@ -41,8 +41,7 @@ VARIANT(xdp_damage, "xdp", AF_INET, "damage=2%,damage-at=any,seed=4",
 VARIANT(tc_loss, "tc", AF_INET6, "loss=5%,seed=5", "lost");
 VARIANT(tc_reorder, "tc", AF_INET6, "reorder=25%,seed=6", "reordered");
 VARIANT(tc_duplicate, "tc", AF_INET, "dup=5%,seed=7", "duplicated");
-VARIANT(tc_damage, "tc", AF_INET6, "damage=2%,damage-at=any,seed=8",
-	"damaged");
+VARIANT(tc_damage, "tc", AF_INET6, "damage=2%,damage-at=any,seed=8", "damaged");
 VARIANT(tc_all, "tc", AF_INET,
 	"delay=5ms,jitter=1ms,loss=2%,reorder=5%,dup=2%,damage=1%,seed=9",
 	"lost");
@@ -50,8 +49,8 @@ VARIANT(tc_all, "tc", AF_INET,
 FIXTURE_SETUP(faults)
 {
 	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--ingress %s",
-				    variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -71,7 +70,7 @@ static long wire_did(struct lab *lab, const char *what)
 	const char *name;
 	long n = 0;
 
-	json_object_foreach(stats, name, direction) {
+	json_object_foreach (stats, name, direction) {
 		n += json_integer_value(json_object_get(direction, what));
 	}
 	json_decref(stats);

@@ -25,31 +25,19 @@ FIXTURE_VARIANT(firewall)
 	int domain;
 };
 
-FIXTURE_VARIANT_ADD(firewall, xdp_ipv4)
-{
-	.ingress = "xdp", .domain = AF_INET
-};
+FIXTURE_VARIANT_ADD(firewall, xdp_ipv4){.ingress = "xdp", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(firewall, xdp_ipv6)
-{
-	.ingress = "xdp", .domain = AF_INET6
-};
+FIXTURE_VARIANT_ADD(firewall, xdp_ipv6){.ingress = "xdp", .domain = AF_INET6};
 
-FIXTURE_VARIANT_ADD(firewall, tc_ipv4)
-{
-	.ingress = "tc", .domain = AF_INET
-};
+FIXTURE_VARIANT_ADD(firewall, tc_ipv4){.ingress = "tc", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(firewall, tc_ipv6)
-{
-	.ingress = "tc", .domain = AF_INET6
-};
+FIXTURE_VARIANT_ADD(firewall, tc_ipv6){.ingress = "tc", .domain = AF_INET6};
 
 FIXTURE_SETUP(firewall)
 {
 	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--ingress %s",
-				    variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 }
 
 FIXTURE_TEARDOWN(firewall)
@@ -66,8 +54,8 @@ static int both_nft(struct lab *lab, const char *rules)
 /* The bytes that a counter of table fw has seen on a host. */
 static long seen(struct lab *lab, enum lab_host host, const char *counter)
 {
-	char *text = lab_output(lab, host, "nft list counter inet fw %s",
-				counter);
+	char *text =
+		lab_output(lab, host, "nft list counter inet fw %s", counter);
 	const char *bytes = text ? strstr(text, "bytes ") : NULL;
 	long n = bytes ? atol(bytes + strlen("bytes ")) : -1;
 

@@ -23,15 +23,9 @@ FIXTURE_VARIANT(lifecycle)
 	const char *ingress;
 };
 
-FIXTURE_VARIANT_ADD(lifecycle, xdp)
-{
-	.ingress = "xdp"
-};
+FIXTURE_VARIANT_ADD(lifecycle, xdp){.ingress = "xdp"};
 
-FIXTURE_VARIANT_ADD(lifecycle, tc)
-{
-	.ingress = "tc"
-};
+FIXTURE_VARIANT_ADD(lifecycle, tc){.ingress = "tc"};
 
 FIXTURE_SETUP(lifecycle)
 {
@@ -109,12 +103,29 @@ TEST_F(lifecycle, up_while_connections_are_open)
 	lab_pair_close(&p);
 }
 
+struct ends {
+	bool upload;	     /* the client sends */
+	bool client, server; /* who goes down */
+	bool restart;	     /* … and up again at once */
+};
+
+static int up_again(struct lab *lab, const char *ingress,
+		    const struct ends *ends)
+{
+	int err = 0;
+
+	if (ends->client)
+		err = lab_shunt_up(lab, CLIENT, "--ingress %s", ingress);
+	if (ends->server && !err)
+		err = lab_shunt_up(lab, SERVER, "--ingress %s", ingress);
+	return err;
+}
+
 /* The window is full and segments are on their way when it goes down; more
  * than one window is still to come. */
-static void down_in_transfer(struct __test_metadata *_metadata,
-			     struct lab *lab, int listener,
-			     const char *ingress, bool upload, bool client,
-			     bool server)
+static void down_in_transfer(struct __test_metadata *_metadata, struct lab *lab,
+			     int listener, const char *ingress,
+			     struct ends ends)
 {
 	struct stream tx = {.send = true, .seed = 4, .to = 26 * MB};
 	struct stream rx = {.seed = 4, .to = 8 * MB};
@@ -123,25 +134,27 @@ static void down_in_transfer(struct __test_metadata *_metadata,
 
 	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", ingress));
 	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
-	tx.fd = upload ? p.c : p.s;
-	rx.fd = upload ? p.s : p.c;
+	tx.fd = ends.upload ? p.c : p.s;
+	rx.fd = ends.upload ? p.s : p.c;
 	ASSERT_EQ(0, stream_start(&tx));
 	ASSERT_EQ(0, stream_run(&rx));
 	ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
 	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
-	if (client)
+	if (ends.client)
 		ASSERT_EQ(0, lab_shunt_down(lab, CLIENT));
-	if (server)
+	if (ends.server)
 		ASSERT_EQ(0, lab_shunt_down(lab, SERVER));
+	if (ends.restart)
+		ASSERT_EQ(0, up_again(lab, ingress, &ends));
 	rx.to = 26 * MB;
-	EXPECT_EQ(0, stream_finish(&tx, &rx));
-	EXPECT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
+	ASSERT_EQ(0, stream_finish(&tx, &rx));
+	ASSERT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
 	shutdown(tx.fd, SHUT_WR);
 	EXPECT_TRUE(stream_at_end(rx.fd));
 	lab_pair_close(&p);
 
 	/* One end alone: new connections are TCP, at once. */
-	if (!client || !server) {
+	if (!ends.restart && ends.client != ends.server) {
 		ASSERT_EQ(0, lab_count(lab, &count));
 		ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
 		EXPECT_EQ(0, stream_through(p.c, p.s, 6, MB));
@@ -151,29 +164,28 @@ static void down_in_transfer(struct __test_metadata *_metadata,
 		EXPECT_LE(MB, count.tcp[TO_CLIENT].bytes);
 		lab_pair_close(&p);
 	}
-	/* And up again. */
-	if (client)
-		ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--ingress %s",
-					  ingress));
-	if (server)
-		ASSERT_EQ(0, lab_shunt_up(lab, SERVER, "--ingress %s",
-					  ingress));
+	if (!ends.restart)
+		ASSERT_EQ(0, up_again(lab, ingress, &ends));
 	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, listener));
 	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET6, listener));
 }
 
-#define DOWN(name, upload, client, server)                                   \
-	TEST_F_TIMEOUT(lifecycle, name, 60)                                  \
-	{                                                                    \
-		down_in_transfer(_metadata, &self->lab, self->listener,      \
-				 variant->ingress, upload, client, server); \
+#define DOWN(name, ...)                                                 \
+	TEST_F_TIMEOUT(lifecycle, name, 60)                             \
+	{                                                               \
+		down_in_transfer(_metadata, &self->lab, self->listener, \
+				 variant->ingress,                      \
+				 (struct ends){__VA_ARGS__});           \
 	}
 
-DOWN(sender_client_down, true, true, false)
-DOWN(sender_server_down, false, false, true)
-DOWN(receiver_client_down, false, true, false)
-DOWN(receiver_server_down, true, false, true)
-DOWN(both_down_in_download, false, true, true)
-DOWN(both_down_in_upload, true, true, true)
+DOWN(sender_client_down, .upload = true, .client = true)
+DOWN(sender_server_down, .server = true)
+DOWN(receiver_client_down, .client = true)
+DOWN(receiver_server_down, .upload = true, .server = true)
+DOWN(both_down_in_download, .client = true, .server = true)
+DOWN(both_down_in_upload, .upload = true, .client = true, .server = true)
+DOWN(sender_restarts, .server = true, .restart = true)
+DOWN(receiver_restarts, .client = true, .restart = true)
+DOWN(both_restart, .client = true, .server = true, .restart = true)
 
 TEST_HARNESS_MAIN

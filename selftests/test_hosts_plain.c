@@ -180,15 +180,9 @@ FIXTURE_VARIANT(middlebox)
 	const char *which;
 };
 
-FIXTURE_VARIANT_ADD(middlebox, syn)
-{
-	.which = "syn"
-};
+FIXTURE_VARIANT_ADD(middlebox, syn){.which = "syn"};
 
-FIXTURE_VARIANT_ADD(middlebox, synack)
-{
-	.which = "synack"
-};
+FIXTURE_VARIANT_ADD(middlebox, synack){.which = "synack"};
 
 FIXTURE_SETUP(middlebox)
 {

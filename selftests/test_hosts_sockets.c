@@ -31,20 +31,11 @@ FIXTURE_VARIANT(sockets)
 	int domain;
 };
 
-FIXTURE_VARIANT_ADD(sockets, xdp_ipv4)
-{
-	.ingress = "xdp", .domain = AF_INET
-};
+FIXTURE_VARIANT_ADD(sockets, xdp_ipv4){.ingress = "xdp", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(sockets, tc_ipv4)
-{
-	.ingress = "tc", .domain = AF_INET
-};
+FIXTURE_VARIANT_ADD(sockets, tc_ipv4){.ingress = "tc", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(sockets, tc_ipv6)
-{
-	.ingress = "tc", .domain = AF_INET6
-};
+FIXTURE_VARIANT_ADD(sockets, tc_ipv6){.ingress = "tc", .domain = AF_INET6};
 
 FIXTURE_SETUP(sockets)
 {
@@ -218,8 +209,8 @@ TEST_F(sockets, zerocopy_completes)
 	pattern(buf, 0, 0, sizeof(buf));
 	ASSERT_EQ(0, stream_start(&rx));
 	for (int i = 0; i < SENDS; i++)
-		ASSERT_EQ(SIZE, send(self->p.s, buf + i * SIZE, SIZE,
-				     MSG_ZEROCOPY));
+		ASSERT_EQ(SIZE,
+			  send(self->p.s, buf + i * SIZE, SIZE, MSG_ZEROCOPY));
 	EXPECT_EQ(0, stream_join(&rx));
 	while (done < SENDS) {
 		unsigned int n = completed(self->p.s);
@@ -282,9 +273,9 @@ TEST_F(sockets, epoll_edge_triggered)
 
 	ASSERT_LE(0, ep);
 	for (int i = 0; i < 2; i++) {
-		struct epoll_event ev = {
-			.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-			.data.u32 = i};
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT |
+						   EPOLLRDHUP | EPOLLET,
+					 .data.u32 = i};
 
 		ASSERT_EQ(0, fcntl(ends[i].fd, F_SETFL, O_NONBLOCK));
 		ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, ends[i].fd, &ev));

@@ -23,15 +23,9 @@ FIXTURE_VARIANT(table)
 	const char *ingress;
 };
 
-FIXTURE_VARIANT_ADD(table, xdp)
-{
-	.ingress = "xdp"
-};
+FIXTURE_VARIANT_ADD(table, xdp){.ingress = "xdp"};
 
-FIXTURE_VARIANT_ADD(table, tc)
-{
-	.ingress = "tc"
-};
+FIXTURE_VARIANT_ADD(table, tc){.ingress = "tc"};
 
 FIXTURE_SETUP(table)
 {
@@ -181,8 +175,8 @@ TEST_F_TIMEOUT(table, thousand_at_once, 60)
 	before[0] = lab_stat(lab, CLIENT, "flows_redirected");
 	before[1] = lab_stat(lab, SERVER, "flows_redirected");
 
-	ASSERT_EQ(0, pthread_create(&server, NULL, answer_all,
-				    &self->listener));
+	ASSERT_EQ(0,
+		  pthread_create(&server, NULL, answer_all, &self->listener));
 	for (int i = 0; i < CALLERS; i++) {
 		callers[i] = (struct caller){.lab = lab, .number = i};
 		ASSERT_EQ(0, pthread_create(&callers[i].thread, NULL,
@@ -309,8 +303,8 @@ TEST_F(table, full_of_live_flows_at_client)
 
 	ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--flows %d --ingress %s", SMALL,
 				  variant->ingress));
-	ASSERT_EQ(0, lab_shunt_up(lab, SERVER, "--ingress %s",
-				  variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_up(lab, SERVER, "--ingress %s", variant->ingress));
 	full(_metadata, lab, self->listener, CLIENT);
 }
 
@@ -318,8 +312,8 @@ TEST_F(table, full_of_live_flows_at_server)
 {
 	struct lab *lab = &self->lab;
 
-	ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--ingress %s",
-				  variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_up(lab, CLIENT, "--ingress %s", variant->ingress));
 	ASSERT_EQ(0, lab_shunt_up(lab, SERVER, "--flows %d --ingress %s", SMALL,
 				  variant->ingress));
 	full(_metadata, lab, self->listener, SERVER);

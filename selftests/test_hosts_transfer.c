@@ -34,31 +34,23 @@ FIXTURE_VARIANT(transfer)
 	const char *url;
 };
 
-FIXTURE_VARIANT_ADD(transfer, xdp_ipv4)
-{
-	.ingress = "xdp", .domain = AF_INET, .url = "http://10.77.2.2:8080"
-};
+FIXTURE_VARIANT_ADD(transfer, xdp_ipv4){
+	.ingress = "xdp", .domain = AF_INET, .url = "http://10.77.2.2:8080"};
 
-FIXTURE_VARIANT_ADD(transfer, xdp_ipv6)
-{
-	.ingress = "xdp", .domain = AF_INET6, .url = "http://[fd77:2::2]:8080"
-};
+FIXTURE_VARIANT_ADD(transfer, xdp_ipv6){
+	.ingress = "xdp", .domain = AF_INET6, .url = "http://[fd77:2::2]:8080"};
 
-FIXTURE_VARIANT_ADD(transfer, tc_ipv4)
-{
-	.ingress = "tc", .domain = AF_INET, .url = "http://10.77.2.2:8080"
-};
+FIXTURE_VARIANT_ADD(transfer, tc_ipv4){
+	.ingress = "tc", .domain = AF_INET, .url = "http://10.77.2.2:8080"};
 
-FIXTURE_VARIANT_ADD(transfer, tc_ipv6)
-{
-	.ingress = "tc", .domain = AF_INET6, .url = "http://[fd77:2::2]:8080"
-};
+FIXTURE_VARIANT_ADD(transfer, tc_ipv6){
+	.ingress = "tc", .domain = AF_INET6, .url = "http://[fd77:2::2]:8080"};
 
 FIXTURE_SETUP(transfer)
 {
 	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--ingress %s",
-				    variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 }
 
 FIXTURE_TEARDOWN(transfer)
@@ -97,8 +89,9 @@ static int start_nginx(struct lab *lab)
 		lab->dir, lab->dir, lab->dir, PORT, PORT, lab->dir);
 	fclose(file);
 	if (lab_run(lab, SERVER, "mkdir %s/www", lab->dir) ||
-	    lab_start(lab, SERVER, "nginx -c %s -e %s/error.log -g 'daemon off;'",
-		      path, lab->dir))
+	    lab_start(lab, SERVER,
+		      "nginx -c %s -e %s/error.log -g 'daemon off;'", path,
+		      lab->dir))
 		return -1;
 	return lab_do(lab, "wait", "server tcp %d", PORT);
 }
@@ -116,8 +109,8 @@ static bool mostly_udp(const struct lab_count *c, int dir, long size,
 	    c->tcp[!dir].packets <= packets && c->tcp[!dir].packets >= 1)
 		return true;
 	fprintf(stderr, "# %ld bytes: udp %ld tcp %ld (%ld) back tcp (%ld)\n",
-		size, c->udp[dir].bytes, c->tcp[dir].bytes,
-		c->tcp[dir].packets, c->tcp[!dir].packets);
+		size, c->udp[dir].bytes, c->tcp[dir].bytes, c->tcp[dir].packets,
+		c->tcp[!dir].packets);
 	return false;
 }
 
@@ -220,16 +213,16 @@ TEST_F(transfer, bytes_in_flows)
 		if (strcmp(json_string_value(json_object_get(flow, "state")),
 			   "redirected"))
 			continue;
-		EXPECT_STREQ("active", json_string_value(
-					       json_object_get(flow, "role")));
+		EXPECT_STREQ("active",
+			     json_string_value(json_object_get(flow, "role")));
 		EXPECT_STREQ("udp", json_string_value(json_object_get(
 					    flow, "transport")));
-		EXPECT_STREQ("segment", json_string_value(json_object_get(
-						flow, "path")));
-		EXPECT_LE(2 * MB, json_integer_value(json_object_get(
-					  flow, "tx_bytes")));
-		EXPECT_LE(3 * MB, json_integer_value(json_object_get(
-					  flow, "rx_bytes")));
+		EXPECT_STREQ("segment",
+			     json_string_value(json_object_get(flow, "path")));
+		EXPECT_LE(2 * MB, json_integer_value(
+					  json_object_get(flow, "tx_bytes")));
+		EXPECT_LE(3 * MB, json_integer_value(
+					  json_object_get(flow, "rx_bytes")));
 		break;
 	}
 	EXPECT_LT(i, json_array_size(flows));

@@ -51,10 +51,9 @@ SHUNT_ASSERT(sizeof(SHUNT_T_HEADER) <= 32);
 #define SHUNT_OUTER6 sizeof(struct shunt_outer6)
 
 /*
- * Headers are written with bpf_skb_store_bytes and never through a packet
- * pointer: that would make the verifier add a prologue that copies the head of
- * every cloned skb, and all that TCP sends are clones (their headers are
- * released, so store_bytes needs no copy).
+ * Headers are written with bpf_skb_store_bytes, not through a packet pointer: a
+ * program with direct writes gets a prologue that makes every cloned skb
+ * writable, and all that TCP sends are clones.
  */
 static __always_inline int shunt_encap4(struct __sk_buff *skb,
 					struct shunt_scratch *s, __u64 flags)
