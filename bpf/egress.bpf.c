@@ -11,8 +11,8 @@ char _license[] SEC("license") = "GPL";
 
 /* Probes of one flow: after 0, 0.2, 0.6 and 1.4 s; given up when the last one
  * has had as long again as all before it. */
-#define PROBES_MAX  4
-#define PROBE_MS    200
+#define PROBES_MAX 4
+#define PROBE_MS   200
 
 /*
  * A VLAN tag inside the frame (the device has no offload and something other
@@ -56,9 +56,8 @@ static __always_inline void maybe_probe(struct __sk_buff *skb,
 			p->blocked_until_ns = now + SHUNT_HOLDDOWN_NS;
 		}
 		tx_fallback(f,
-			    f->flags & SHUNT_F_WAS_ENCAP ?
-				    f->reason :
-				    SHUNT_REASON_NO_ECHO,
+			    f->flags & SHUNT_F_WAS_ENCAP ? f->reason
+							 : SHUNT_REASON_NO_ECHO,
 			    now);
 		return;
 	}
@@ -69,14 +68,13 @@ static __always_inline void maybe_probe(struct __sk_buff *skb,
 	s->probe_slot = 0;
 }
 
-/* Would the packet, with `room` more bytes, still go out whole? The device's MTU
- * is asked for once a tick. */
-static __always_inline bool fits(struct __sk_buff *skb,
-				 struct shunt_scratch *s, __u32 headers,
-				 __u32 room, __u32 tick)
+/* Would the packet, with `room` more bytes, still go out whole? The device's
+ * MTU is asked for once a tick. */
+static __always_inline bool fits(struct __sk_buff *skb, struct shunt_scratch *s,
+				 __u32 headers, __u32 room, __u32 tick)
 {
-	__u32 len = skb->gso_size ? skb->gso_size + headers :
-				    skb->len - ETH_HLEN;
+	__u32 len =
+		skb->gso_size ? skb->gso_size + headers : skb->len - ETH_HLEN;
 
 	if (s->mtu_ifindex != skb->ifindex || s->mtu_tick != tick) {
 		s->mtu = 0;
@@ -150,7 +148,8 @@ static __always_inline int egress(struct __sk_buff *skb,
 	return TC_ACT_UNSPEC;
 }
 
-SEC("tc") int shunt_egress(struct __sk_buff *skb)
+SEC("tc")
+int shunt_egress(struct __sk_buff *skb)
 {
 	struct shunt_scratch *s = shunt_scratch();
 

@@ -20,7 +20,7 @@ static __always_inline __u32 to_tick(__u64 ns)
 	return ns >> SHUNT_TICK_SHIFT;
 }
 
-#define MS_TICKS(ms) ((__u32)((ms) * 1000000ULL >> SHUNT_TICK_SHIFT))
+#define MS_TICKS(ms) ((__u32)((ms)*1000000ULL >> SHUNT_TICK_SHIFT))
 
 /* Is a later than b, for ticks and for TCP sequence numbers. */
 static __always_inline bool after(__u32 a, __u32 b)
@@ -38,8 +38,7 @@ static __always_inline bool same_key(const struct shunt_key *a,
 	const __u64 *x = __builtin_assume_aligned(a, 8);
 	const __u64 *y = __builtin_assume_aligned(b, 8);
 
-	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) |
-		 (x[3] ^ y[3]) |
+	return !((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) |
 		 (*(const __u32 *)(x + 4) ^ *(const __u32 *)(y + 4)));
 }
 
@@ -71,8 +70,9 @@ flow_indexed(const struct shunt_key *key, __u32 *slot)
 static __always_inline struct shunt_flow *
 flow_find(struct shunt_scratch *s, const struct shunt_key *key, __u32 *slot)
 {
-	__u32 *hint = &s->hint[(key->lport ^ key->rport ^ key->remote.w[3]) >>
-				       8 & (SHUNT_HINTS - 1)];
+	__u32 *hint =
+		&s->hint[(key->lport ^ key->rport ^ key->remote.w[3]) >> 8 &
+			 (SHUNT_HINTS - 1)];
 	struct shunt_flow *f = bpf_map_lookup_elem(&flows, hint);
 
 	if (f && same_key(&f->key, key)) {
@@ -196,7 +196,7 @@ static __always_inline __be16 outer_sport(const struct shunt_key *k)
 		  k->local.w[0] ^ k->remote.w[0];
 
 	h ^= (__u32)k->lport << 16 | k->rport;
-	h *= 0x9e3779b1; /* Fibonacci hashing: the high bits are the good ones */
+	h *= 0x9e3779b1; /* Fibonacci hashing: high bits are good */
 	return bpf_htons(0xc000 | h >> 18);
 }
 
@@ -282,7 +282,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->rx_next = hs->isn_remote + 1;
 	f->rx_tick = 0;
 
-	/* Our option got there: it was plain loss that made us mute the peer. */
+	/* Our option got there: what made us mute the peer was plain loss. */
 	p = peer_get(&key->remote, SHUNT_TCP, now);
 	if (p) {
 		p->answered_ns = now;

@@ -33,8 +33,8 @@ struct syn {
 	__u32 seq;
 	__u32 ack_seq;
 	__u32 payload;
-	__u32 l4;    /* offset of the TCP header in the frame */
-	__u32 end;   /* offset behind the IP packet */
+	__u32 l4;  /* offset of the TCP header in the frame */
+	__u32 end; /* offset behind the IP packet */
 	__u32 optlen;
 	__u32 mss_at; /* offset of the MSS value, 0: none */
 	__u16 mss;
@@ -123,13 +123,11 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 		data = start_of(skb);
 		end = end_of(skb);
 	}
-	if (parse_ip(data + ETH_HLEN, end, v6, &ip) ||
-	    ip.proto != IPPROTO_TCP)
+	if (parse_ip(data + ETH_HLEN, end, v6, &ip) || ip.proto != IPPROTO_TCP)
 		return -1;
 	t = ip.l4;
 	if ((void *)(t + 1) > end || !t->syn || t->doff < 5 ||
-	    ip.total < ip.hlen + t->doff * 4u ||
-	    skb->len < ETH_HLEN + ip.total)
+	    ip.total < ip.hlen + t->doff * 4u || skb->len < ETH_HLEN + ip.total)
 		return -1;
 	if (out)
 		key_out(&y->key, data + ETH_HLEN, v6, t->source, t->dest);
@@ -142,8 +140,8 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	y->end = ETH_HLEN + ip.total;
 	y->optlen = t->doff * 4 - sizeof(*t);
 	y->payload = ip.total - ip.hlen - t->doff * 4;
-	y->total = v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->payload_len :
-			   ((struct iphdr *)(data + ETH_HLEN))->tot_len;
+	y->total = v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->payload_len
+		      : ((struct iphdr *)(data + ETH_HLEN))->tot_len;
 	n = y->optlen;
 	if (n) {
 		/* The compiler knows more of n than it tells the verifier, and
@@ -166,9 +164,9 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 static __always_inline int parse_syn(struct __sk_buff *skb, struct syn *y,
 				     const bool out)
 {
-	return skb->protocol == bpf_htons(ETH_P_IPV6) ?
-		       parse_family(skb, y, out, true) :
-		       parse_family(skb, y, out, false);
+	return skb->protocol == bpf_htons(ETH_P_IPV6)
+		       ? parse_family(skb, y, out, true)
+		       : parse_family(skb, y, out, false);
 }
 
 /* Append our option. The packet is unharmed when this fails before its first
@@ -209,13 +207,11 @@ static __always_inline int append_option(struct __sk_buff *skb, struct syn *y,
 		return bpf_skb_store_bytes(
 			skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len),
 			&total, 2, 0);
-	if (bpf_l3_csum_replace(skb,
-				ETH_HLEN + offsetof(struct iphdr, check),
+	if (bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check),
 				y->total, total, 2))
 		return -1;
-	return bpf_skb_store_bytes(skb,
-				   ETH_HLEN + offsetof(struct iphdr, tot_len),
-				   &total, 2, 0);
+	return bpf_skb_store_bytes(
+		skb, ETH_HLEN + offsetof(struct iphdr, tot_len), &total, 2, 0);
 }
 
 static __always_inline __u8 cannot_carry(const struct __sk_buff *skb,
@@ -250,7 +246,8 @@ static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
 
 static __always_inline bool deployed(__u32 transport)
 {
-	struct shunt_transport *t = bpf_map_lookup_elem(&transports, &transport);
+	struct shunt_transport *t =
+		bpf_map_lookup_elem(&transports, &transport);
 
 	return transport && t && t->deployed;
 }
@@ -326,7 +323,8 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 		shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER);
 }
 
-SEC("tc") int shunt_syn_out(struct __sk_buff *skb)
+SEC("tc")
+int shunt_syn_out(struct __sk_buff *skb)
 {
 	struct syn y = {};
 	struct shunt_handshake *hs;
@@ -377,8 +375,8 @@ static long accept_step(__u32 i, struct policy_query *q)
 
 static __always_inline bool option_is(const struct syn *y, __u8 type)
 {
-	return y->ours && y->option.version_type ==
-				  (SHUNT_TCPOPT_VERSION << 4 | type);
+	return y->ours &&
+	       y->option.version_type == (SHUNT_TCPOPT_VERSION << 4 | type);
 }
 
 /* An offer. Nothing is committed before our own SYN-ACK leaves, so a forged SYN
@@ -407,8 +405,8 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
 	    !older_than(hs->created_ns, now, SHUNT_NSEC))
 		return; /* simultaneous open */
-	if (hs && hs->role == SHUNT_ROLE_PASSIVE &&
-	    hs->isn_remote == y->seq && hs->stage != SHUNT_HS_HEARD)
+	if (hs && hs->role == SHUNT_ROLE_PASSIVE && hs->isn_remote == y->seq &&
+	    hs->stage != SHUNT_HS_HEARD)
 		return; /* the same SYN again */
 	policy_decide(&q, accept_step);
 	if (q.transport != y->option.transport || q.path != y->option.path ||
@@ -452,7 +450,8 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	flow_create(&y->key, hs, now, &slot);
 }
 
-SEC("tc") int shunt_syn_in(struct __sk_buff *skb)
+SEC("tc")
+int shunt_syn_in(struct __sk_buff *skb)
 {
 	struct syn y = {};
 	struct shunt_handshake *hs;

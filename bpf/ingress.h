@@ -20,14 +20,14 @@ enum verdict {
 
 struct frame {
 	struct shunt_key key KEY_ALIGNED;
-	void *l4;      /* the (inner) TCP header or probe, within bounds */
-	__u32 payload; /* of the TCP segment */
+	void *l4;	  /* the (inner) TCP header or probe, within bounds */
+	__u32 payload;	  /* of the TCP segment */
 	__u32 header_len; /* transport's */
 	__u16 length;	  /* bytes behind the outer IP header */
 	__u8 transport;
 	__u8 set_ecn; /* RFC 6040 4.2: what the inner becomes, 0: nothing */
 	bool drop_ce; /* … or drop: the segment can't carry the mark */
-	struct xdp_md *xdp; /* the frame, at XDP … */
+	struct xdp_md *xdp;    /* the frame, at XDP … */
 	struct __sk_buff *skb; /* … or at TC */
 };
 
@@ -87,8 +87,9 @@ static __always_inline void combine_ecn(struct frame *fr, __u8 outer,
 					__u8 inner)
 {
 	fr->drop_ce = outer == CE && inner == NOT_ECT;
-	fr->set_ecn = (outer == CE && inner != CE) ? CE :
-		      (outer == ECT_1 && inner == ECT_0) ? ECT_1 : 0;
+	fr->set_ecn = (outer == CE && inner != CE)	   ? CE
+		      : (outer == ECT_1 && inner == ECT_0) ? ECT_1
+							   : 0;
 }
 
 static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
@@ -100,13 +101,12 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 	struct ip_view v;
 	struct tcphdr *t;
 
-	if (parse_ip(inner, end, v6, &v) ||
-	    !same_addresses(outer, inner, v6) ||
+	if (parse_ip(inner, end, v6, &v) || !same_addresses(outer, inner, v6) ||
 	    v.total != fr->length - fr->header_len)
 		return MALFORMED;
 	/* The outer header is gone before anybody else could check it. */
 	if (!v6 && (shunt_sum20(outer) != 0xffff ||
-			(v.hlen == 20 && shunt_sum20(inner) != 0xffff)))
+		    (v.hlen == 20 && shunt_sum20(inner) != 0xffff)))
 		return MALFORMED;
 	combine_ecn(fr, o->tos & 3, v.tos & 3);
 	if (v.proto == IPPROTO_TCP) {
@@ -137,7 +137,7 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 	return MALFORMED;
 }
 
-/* Bytes of the frame from offset l3 on, those outside the linear part included. */
+/* Bytes of the frame from offset l3 on, with those outside the linear part. */
 static __always_inline __u32 length_from(const struct frame *fr, __u32 l3)
 {
 	return (fr->xdp ? bpf_xdp_get_buff_len(fr->xdp) : fr->skb->len) - l3;

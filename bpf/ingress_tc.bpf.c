@@ -8,15 +8,15 @@
 char _license[] SEC("license") = "GPL";
 
 /*
- * Make linear what look() reads. In two steps, because pulling copies: most skbs
- * have all headers in the linear part and no more (a 64 KB one from a veth), and
- * many drivers leave a plain segment with just its own.
+ * Make linear what look() reads. In two steps, because pulling copies: most
+ * skbs have all headers in the linear part and no more (a 64 KB one from a
+ * veth), and many drivers leave a plain segment with just its own.
  */
 static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	const __u32 proto = v6 ? offsetof(struct ipv6hdr, nexthdr) :
-				 offsetof(struct iphdr, protocol);
+	const __u32 proto = v6 ? offsetof(struct ipv6hdr, nexthdr)
+			       : offsetof(struct iphdr, protocol);
 	const __u32 plain = ETH_HLEN + ip + sizeof(struct tcphdr);
 	const __u32 nested = plain + sizeof(struct udphdr) + ip;
 	void *data = start_of(skb), *end = end_of(skb);
@@ -33,8 +33,8 @@ static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
 		pull(skb, nested + 32 + 40);
 }
 
-/* Is this for certain a plain segment without SYN? Most packets are, behind XDP,
- * and a cheap yes saves them a full look. */
+/* Is this for certain a plain segment without SYN? Most packets are, behind
+ * XDP, and a cheap yes saves them a full look. */
 static __always_inline bool plain_segment(struct __sk_buff *skb)
 {
 	void *data = start_of(skb), *end = end_of(skb);
@@ -133,13 +133,15 @@ static __always_inline int by_family(struct __sk_buff *skb, const bool all)
 	return TC_ACT_UNSPEC;
 }
 
-SEC("tc") int shunt_ingress_tc(struct __sk_buff *skb)
+SEC("tc")
+int shunt_ingress_tc(struct __sk_buff *skb)
 {
 	return by_family(skb, true);
 }
 
 /* Behind XDP, which has seen plain segments already. */
-SEC("tc") int shunt_ingress_slow(struct __sk_buff *skb)
+SEC("tc")
+int shunt_ingress_slow(struct __sk_buff *skb)
 {
 	return plain_segment(skb) ? TC_ACT_UNSPEC : by_family(skb, false);
 }
@@ -149,8 +151,8 @@ SEC("tc") int shunt_ingress_slow(struct __sk_buff *skb)
  * proves that the peer took our answer: it knows our token, or our initial
  * sequence number. Only now a slot is given away, so forged SYNs get none.
  */
-static __always_inline struct shunt_flow *
-first_packet(const struct frame *fr, enum verdict verdict)
+static __always_inline struct shunt_flow *first_packet(const struct frame *fr,
+						       enum verdict verdict)
 {
 	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
 	const struct tcphdr *t = fr->l4;
@@ -162,19 +164,20 @@ first_packet(const struct frame *fr, enum verdict verdict)
 		return NULL;
 	if (verdict == PROBE && bpf_ntohl(b->token) != hs->token_local)
 		return NULL;
-	if (verdict == SEGMENT && (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 ||
-				   !t->ack))
+	if (verdict == SEGMENT &&
+	    (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 || !t->ack))
 		return NULL;
 	return flow_create(&fr->key, hs, now_ns(), &slot);
 }
 
 /* A program of its own, so that the common ones stay small for the verifier. */
-SEC("tc") int shunt_adopt(struct __sk_buff *skb)
+SEC("tc")
+int shunt_adopt(struct __sk_buff *skb)
 {
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	struct frame fr = {};
-	enum verdict verdict = v6 ? look_skb(skb, &fr, true) :
-				    look_skb(skb, &fr, false);
+	enum verdict verdict =
+		v6 ? look_skb(skb, &fr, true) : look_skb(skb, &fr, false);
 
 	if (verdict != SEGMENT && verdict != PROBE)
 		return TC_ACT_UNSPEC;

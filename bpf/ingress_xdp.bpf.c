@@ -62,14 +62,16 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	return XDP_PASS;
 }
 
-SEC("xdp.frags") int shunt_ingress_xdp(struct xdp_md *ctx)
+SEC("xdp.frags")
+int shunt_ingress_xdp(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data,
+	     *end = (void *)(long)ctx->data_end;
 	bool v6 = false;
 	__u32 l3 = find_ip(data, end, &v6);
 
 	if (!l3)
 		return XDP_PASS;
-	return v6 ? ingress(ctx, data, end, l3, true) :
-		    ingress(ctx, data, end, l3, false);
+	return v6 ? ingress(ctx, data, end, l3, true)
+		  : ingress(ctx, data, end, l3, false);
 }

@@ -9,7 +9,8 @@
  * The flow table: a hash from the four-tuple to a slot, and the slots. Two maps
  * instead of one so that a slot can be given to a new flow by walking a hand
  * over the array: no timer, no daemon, and LRU's habit of evicting live entries
- * is avoided. 245 bytes per flow: hash element 48 + 40 + 8, bucket 21, slot 128.
+ * is avoided. 245 bytes per flow: hash element 48 + 40 + 8, bucket 21, slot
+ * 128.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -75,12 +76,12 @@ struct {
 	__type(value, struct shunt_transport);
 } transports SEC(".maps") __weak;
 
-#define PROG_ARRAY(name)                                                       \
-	struct {                                                               \
-		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                         \
-		__uint(max_entries, SHUNT_MAX_TRANSPORTS);                     \
-		__uint(key_size, 4);                                           \
-		__uint(value_size, 4);                                         \
+#define PROG_ARRAY(name)                                   \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);     \
+		__uint(max_entries, SHUNT_MAX_TRANSPORTS); \
+		__uint(key_size, 4);                       \
+		__uint(value_size, 4);                     \
 	} name SEC(".maps") __weak
 
 PROG_ARRAY(encap_progs);

@@ -9,7 +9,7 @@
 
 struct ip_view {
 	void *l4;
-	__u32 total;   /* bytes of the packet, IP header included */
+	__u32 total; /* bytes of the packet, IP header included */
 	__u16 hlen;
 	__u8 proto;
 	__u8 tos;
@@ -65,8 +65,8 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 }
 
 /* Ports and addresses of a segment, seen from the host that sends it. */
-static __always_inline void key_out(struct shunt_key *k, void *ip, const bool v6,
-				    __be16 source, __be16 dest)
+static __always_inline void key_out(struct shunt_key *k, void *ip,
+				    const bool v6, __be16 source, __be16 dest)
 {
 	struct iphdr *h4 = ip;
 	struct ipv6hdr *h6 = ip;
@@ -102,8 +102,8 @@ static __always_inline void key_in(struct shunt_key *k, void *ip, const bool v6,
 
 /*
  * The bounds of a packet, after a program may have changed them. The barrier
- * keeps the compiler from merging two reads as 32-bit values, which the verifier
- * then takes for numbers.
+ * keeps the compiler from merging two reads as 32-bit values, which the
+ * verifier then takes for numbers.
  */
 static __always_inline void *start_of(struct __sk_buff *skb)
 {

@@ -60,7 +60,8 @@ static __always_inline int write_probe(struct __sk_buff *skb, bool v6,
 }
 
 /* Clones of IPv4 packets with options never come here: see shunt_egress. */
-SEC("tc") int shunt_probe_out(struct __sk_buff *skb)
+SEC("tc")
+int shunt_probe_out(struct __sk_buff *skb)
 {
 	struct shunt_scratch *s = shunt_scratch();
 	struct shunt_flow *f;
@@ -100,7 +101,8 @@ static __always_inline int swap_mac(struct __sk_buff *skb)
 }
 
 /* After decap. Token, flow and transport have been checked at the hook. */
-SEC("tc") int shunt_probe_in(struct __sk_buff *skb)
+SEC("tc")
+int shunt_probe_in(struct __sk_buff *skb)
 {
 	struct shunt_scratch *s = shunt_scratch();
 	struct shunt_probe b;
@@ -114,8 +116,7 @@ SEC("tc") int shunt_probe_in(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	slot = s->slot;
 	f = bpf_map_lookup_elem(&flows, &slot);
-	l4 = ETH_HLEN +
-	     (s->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	l4 = ETH_HLEN + (s->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 	if (!f || bpf_skb_load_bytes(skb, l4, &b, sizeof(b)))
 		return TC_ACT_SHOT;
 

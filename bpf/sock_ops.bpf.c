@@ -2,7 +2,8 @@
 /*
  * SOCK_OPS: decides the policy when an application connects, in its context, so
  * that its cgroup can be matched, and hears when a connection ends. Attached to
- * a cgroup, it sees sockets of every network namespace: ours are told by cookie.
+ * a cgroup, it sees sockets of every network namespace: ours are told by
+ * cookie.
  */
 #include "flow.h"
 #include "policy.h"
@@ -21,7 +22,8 @@ const volatile __u64 cfg_secret[2] = {};
 #endif
 
 /* Just enough of the kernel's types to find a socket's cgroup; BTF relocates
- * the offsets. SOCK_OPS has no helper for it, unlike the hooks that see skbs. */
+ * the offsets. SOCK_OPS has no helper for it, unlike the hooks that see skbs.
+ */
 struct kernfs_node {
 	__u64 id;
 } __attribute__((preserve_access_index));
@@ -69,17 +71,17 @@ static __always_inline void find_cgroup(struct bpf_sock_ops *ctx,
 	if (!cg)
 		return;
 	c->level = BPF_CORE_READ(cg, level);
-	c->ancestors = (__u64)cg +
-		       bpf_core_field_offset(struct cgroup, ancestors);
+	c->ancestors =
+		(__u64)cg + bpf_core_field_offset(struct cgroup, ancestors);
 }
 
 /* Read a field of the context now and here: the compiler would rather compute
  * the field's address first, which the verifier forbids. */
-#define READ_CTX(field)                                                        \
-	({                                                                     \
-		__u32 v_ = (field);                                            \
-		asm volatile("" : "+r"(v_));                                   \
-		v_;                                                            \
+#define READ_CTX(field)                      \
+	({                                   \
+		__u32 v_ = (field);          \
+		asm volatile("" : "+r"(v_)); \
+		v_;                          \
 	})
 
 static __always_inline int sock_key(struct bpf_sock_ops *ctx,
@@ -163,7 +165,8 @@ static __always_inline void on_close(const struct shunt_key *k)
 	bpf_map_delete_elem(&handshakes, k);
 }
 
-SEC("sockops") int shunt_sock_ops(struct bpf_sock_ops *ctx)
+SEC("sockops")
+int shunt_sock_ops(struct bpf_sock_ops *ctx)
 {
 	struct shunt_key k KEY_ALIGNED;
 

@@ -12,8 +12,9 @@
 /*
  * A flow on the transport is in doubt, and goes back to probing, at so many
  * retransmissions, each so much after the other, without a sign of progress in
- * between: ours (usually a tail loss probe, RFC 8985, and the first timeout), or
- * the peer's of what has arrived here long ago (our acknowledgements are lost).
+ * between: ours (usually a tail loss probe, RFC 8985, and the first timeout),
+ * or the peer's of what has arrived here long ago (our acknowledgements are
+ * lost).
  */
 #define STALLS_MAX   2
 #define STALL_GAP_MS 5
@@ -67,9 +68,8 @@ static __always_inline void retransmission(struct shunt_flow *f, __u64 now)
 }
 
 /* A segment on its way out. payload may be a whole GSO packet's. */
-static __always_inline void track_tx(struct shunt_flow *f,
-				     const struct tcphdr *t, __u32 payload,
-				     __u64 now)
+static __always_inline void
+track_tx(struct shunt_flow *f, const struct tcphdr *t, __u32 payload, __u64 now)
 {
 	__u32 seq = bpf_ntohl(t->seq), next = seq + payload + t->fin;
 

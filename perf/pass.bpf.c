@@ -9,8 +9,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-char _license[] SEC("license")
-= "GPL";
+char _license[] SEC("license") = "GPL";
 
 SEC("xdp.frags")
 int pass_xdp(struct xdp_md *ctx)

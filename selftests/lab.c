@@ -76,7 +76,7 @@ static int run_in(int ns, char **output, const char *command)
 		close(pipes[1]);
 		*output = NULL;
 		while (n > 0) {
-			if (room - len < 4096) {
+			if (!*output || room - len < 4096) {
 				room = 2 * room + 8192;
 				*output = realloc(*output, room);
 			}

@@ -259,15 +259,16 @@ TEST_F(output, no_flows)
 
 TEST_F(output, stats)
 {
-	int cpus = libbpf_num_possible_cpus(), fd = cli_map("counters");
-	__u32 which = SHUNT_CNT_FALLBACK;
-	__u64 values[cpus];
+	int cpus = libbpf_num_possible_cpus(), fd = cli_map("scratch");
+	struct shunt_scratch values[cpus];
+	__u32 zero = 0;
 	json_t *json;
 
 	ASSERT_LE(0, fd);
+	memset(values, 0, sizeof(values));
 	for (int i = 0; i < cpus; i++)
-		values[i] = 1000 + i;
-	ASSERT_EQ(0, bpf_map_update_elem(fd, &which, values, BPF_ANY));
+		values[i].counters[SHUNT_CNT_FALLBACK] = 1000 + i;
+	ASSERT_EQ(0, bpf_map_update_elem(fd, &zero, values, BPF_ANY));
 	close(fd);
 	ASSERT_EQ(0, shunt(&o, "stats", "-j"));
 	json = cli_json(&o);

@@ -57,18 +57,19 @@ static __always_inline void shunt_count(struct shunt_scratch *s,
 }
 
 /*
- * Tail call by transport number. A constant index lets the JIT patch in a direct
- * jump, where a variable one goes through a retpoline: worth a compare for the
- * transports that most flows use. Returns if the transport has no program.
+ * Tail call by transport number. A constant index lets the JIT patch in a
+ * direct jump, where a variable one goes through a retpoline: worth a compare
+ * for the transports that most flows use. Returns if the transport has no
+ * program.
  */
-#define shunt_tail_call(ctx, map, number)                                      \
-	do {                                                                   \
-		if ((number) == SHUNT_UDP)                                     \
-			bpf_tail_call_static(ctx, map, SHUNT_UDP);             \
-		else if ((number) == SHUNT_UDPLITE)                            \
-			bpf_tail_call_static(ctx, map, SHUNT_UDPLITE);         \
-		else                                                           \
-			bpf_tail_call(ctx, map, number);                       \
+#define shunt_tail_call(ctx, map, number)                              \
+	do {                                                           \
+		if ((number) == SHUNT_UDP)                             \
+			bpf_tail_call_static(ctx, map, SHUNT_UDP);     \
+		else if ((number) == SHUNT_UDPLITE)                    \
+			bpf_tail_call_static(ctx, map, SHUNT_UDPLITE); \
+		else                                                   \
+			bpf_tail_call(ctx, map, number);               \
 	} while (0)
 
 /* Folded sum of an IPv4 header without options; 0xffff when it is intact. */

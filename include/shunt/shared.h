@@ -37,7 +37,10 @@
 /* How long user space goes on showing a flow that has ended. */
 #define SHUNT_LINGER_NS (60 * SHUNT_NSEC)
 
-/* ---- names: one list each, expanded to an enum here, to text in ctl/ ---- */
+/* ---- names: one list each, expanded to an enum here, to text in ctl/ ----
+ * (clang-format takes the dashes in names for subtractions) */
+
+/* clang-format off */
 
 /* Transport numbers travel in the handshake option: never renumber. */
 #define SHUNT_TCP     0 /* leave the connection alone */
@@ -138,6 +141,8 @@ enum shunt_counter {
 	SHUNT_CNT_MAX
 };
 
+/* clang-format on */
+
 /* ---- flows ---- */
 
 /* IPv4 as v4-mapped (::ffff:a.b.c.d), network order. */
@@ -193,9 +198,9 @@ struct shunt_flow {
 	__u32 nonce;	    /* of our outstanding probe */
 	__be16 sport;	    /* outer source port: the flow's hash */
 	__u16 overhead;	    /* bytes that encap adds to a packet */
-	__u64 tx_bytes; /* TCP payload sent over the transport */
-	__u64 rx_bytes; /* TCP payload received over the transport */
-	__u64 seen_ns;	/* last packet in either direction */
+	__u64 tx_bytes;	    /* TCP payload sent over the transport */
+	__u64 rx_bytes;	    /* TCP payload received over the transport */
+	__u64 seen_ns;	    /* last packet in either direction */
 	__u64 created_ns;
 	__u32 tx_next;	    /* sequence number after the highest sent */
 	__u32 rx_ack;	    /* highest acknowledgement received */
@@ -213,14 +218,14 @@ struct shunt_flow {
 #define SHUNT_HINTS 64
 
 /*
- * One for each CPU, in one place so that a packet looks it up once. The fields in
- * front go from a hook to the program that it tail-calls, for one packet. TC and
- * XDP programs run with BH disabled and are not nested, but for the clone that
- * maybe_probe() sends through egress, which runs to its end inside.
+ * One for each CPU, in one place so that a packet looks it up once. The fields
+ * in front go from a hook to the program that it tail-calls, for one packet. TC
+ * and XDP programs run with BH disabled and are not nested, but for the clone
+ * that maybe_probe() sends through egress, which runs to its end inside.
  */
 struct shunt_scratch {
-	__u32 slot;	     /* of the flow */
-	__u32 probe_slot;    /* egress: this skb is a clone to make a probe of */
+	__u32 slot;	  /* of the flow */
+	__u32 probe_slot; /* egress: this skb is a clone to make a probe of */
 	__u32 reply_ifindex; /* encap: redirect the result there */
 	__u16 outer;	     /* decap: offset of the outer IP header */
 	__u16 length;	     /* decap: bytes behind the outer IP header */

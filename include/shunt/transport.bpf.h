@@ -58,7 +58,8 @@ SHUNT_ASSERT(sizeof(SHUNT_T_HEADER) <= 32);
 static __always_inline int shunt_encap4(struct __sk_buff *skb,
 					struct shunt_scratch *s, __u64 flags)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = (void *)(long)skb->data,
+	     *end = (void *)(long)skb->data_end;
 	struct iphdr *in = data + ETH_HLEN;
 	struct shunt_outer4 o = {};
 	__u32 len = skb->len - ETH_HLEN + SHUNT_OUTER4;
@@ -80,8 +81,8 @@ static __always_inline int shunt_encap4(struct __sk_buff *skb,
 	p.length = len - sizeof(o.ip);
 	if (write_header(&o.h, &p) ||
 	    bpf_skb_adjust_room(skb, SHUNT_OUTER4, BPF_ADJ_ROOM_MAC,
-				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 :
-					0))
+				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
+				      : 0))
 		return -1;
 	/* From here on the packet can't go as TCP any more. */
 	return bpf_skb_store_bytes(skb, ETH_HLEN, &o, SHUNT_OUTER4, 0) ? 1 : 0;
@@ -90,7 +91,8 @@ static __always_inline int shunt_encap4(struct __sk_buff *skb,
 static __always_inline int shunt_encap6(struct __sk_buff *skb,
 					struct shunt_scratch *s, __u64 flags)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data = (void *)(long)skb->data,
+	     *end = (void *)(long)skb->data_end;
 	struct ipv6hdr *in = data + ETH_HLEN;
 	struct shunt_outer6 o = {};
 	__u32 len = skb->len - ETH_HLEN + sizeof(o.h);
@@ -103,8 +105,8 @@ static __always_inline int shunt_encap6(struct __sk_buff *skb,
 	o.ip.nexthdr = SHUNT_T_IP_PROTO;
 	if (write_header(&o.h, &p) ||
 	    bpf_skb_adjust_room(skb, SHUNT_OUTER6, BPF_ADJ_ROOM_MAC,
-				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 :
-					0))
+				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
+				      : 0))
 		return -1;
 	return bpf_skb_store_bytes(skb, ETH_HLEN, &o, SHUNT_OUTER6, 0) ? 1 : 0;
 }
@@ -125,9 +127,9 @@ static __always_inline int shunt_encap(struct __sk_buff *skb)
 	 * is never GSO, so bare room will do. */
 	if (s->reply_ifindex)
 		flags = 0;
-	err = skb->protocol == bpf_htons(ETH_P_IP) ?
-		      shunt_encap4(skb, s, flags) :
-		      shunt_encap6(skb, s, flags);
+	err = skb->protocol == bpf_htons(ETH_P_IP)
+		      ? shunt_encap4(skb, s, flags)
+		      : shunt_encap6(skb, s, flags);
 	if (s->reply_ifindex)
 		return err ? TC_ACT_SHOT : bpf_redirect(s->reply_ifindex, 0);
 	if (!err) {
@@ -241,7 +243,8 @@ static __always_inline int shunt_ecn_xdp(void *data, void *end, __u32 l3,
 /* Move the Ethernet header (with its VLAN tags) over the outer headers. */
 static __always_inline int shunt_decap_xdp(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)ctx->data,
+	     *end = (void *)(long)ctx->data_end;
 	struct shunt_scratch *s = shunt_scratch();
 	struct shunt_mac {
 		__u8 b[ETH_HLEN];
@@ -283,26 +286,29 @@ drop:
 	return XDP_DROP;
 }
 
-#define SHUNT_TRANSPORT(t_name, t_version, t_flags)                            \
-	const struct shunt_transport description SEC("shunt.transport") = {    \
-		.name = t_name,                                                \
-		.ip_proto = SHUNT_T_IP_PROTO,                                  \
-		.header_len = sizeof(SHUNT_T_HEADER),                          \
-		.flags = t_flags,                                              \
-		.version = t_version,                                          \
-	};                                                                     \
-	SEC("tc") int encap(struct __sk_buff *skb)                             \
-	{                                                                      \
-		return shunt_encap(skb);                                       \
-	}                                                                      \
-	SEC("tc") int decap_tc(struct __sk_buff *skb)                          \
-	{                                                                      \
-		return shunt_decap_tc(skb);                                    \
-	}                                                                      \
-	SEC("xdp.frags") int decap_xdp(struct xdp_md *ctx)                     \
-	{                                                                      \
-		return shunt_decap_xdp(ctx);                                   \
-	}                                                                      \
+#define SHUNT_TRANSPORT(t_name, t_version, t_flags)                         \
+	const struct shunt_transport description SEC("shunt.transport") = { \
+		.name = t_name,                                             \
+		.ip_proto = SHUNT_T_IP_PROTO,                               \
+		.header_len = sizeof(SHUNT_T_HEADER),                       \
+		.flags = t_flags,                                           \
+		.version = t_version,                                       \
+	};                                                                  \
+	SEC("tc")                                                           \
+	int encap(struct __sk_buff *skb)                                    \
+	{                                                                   \
+		return shunt_encap(skb);                                    \
+	}                                                                   \
+	SEC("tc")                                                           \
+	int decap_tc(struct __sk_buff *skb)                                 \
+	{                                                                   \
+		return shunt_decap_tc(skb);                                 \
+	}                                                                   \
+	SEC("xdp.frags")                                                    \
+	int decap_xdp(struct xdp_md *ctx)                                   \
+	{                                                                   \
+		return shunt_decap_xdp(ctx);                                \
+	}                                                                   \
 	char _license[] SEC("license") = "GPL"
 
 #endif /* SHUNT_T_HEADER */
