@@ -131,8 +131,8 @@ demo check perf:
 install: all
 	install -D -m 755 $(B)/shunt $(DESTDIR)$(PREFIX)/sbin/shunt
 	install -D -m 644 docs/shunt.8 $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
-	install -D -m 644 include/shunt/shared.h $(DESTDIR)$(PREFIX)/include/shunt/shared.h
-	install -D -m 644 include/shunt/transport.bpf.h $(DESTDIR)$(PREFIX)/include/shunt/transport.bpf.h
+	install -d $(DESTDIR)$(PREFIX)/include/shunt
+	install -m 644 include/shunt/*.h $(DESTDIR)$(PREFIX)/include/shunt
 
 uninstall:
 	$(RM) $(DESTDIR)$(PREFIX)/sbin/shunt $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
