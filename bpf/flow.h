@@ -89,7 +89,7 @@ static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 {
 	return f->life == SHUNT_FREE || f->life == SHUNT_ENDED ||
 	       (f->life == SHUNT_LIVE &&
-		older_than(f->seen_ns, now, SHUNT_IDLE_NS));
+		older_than(f->seen_ns, now, cfg_idle_ns));
 }
 
 struct claim {
@@ -279,7 +279,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->heard_tick = to_tick(now);
 	f->stall_tick = to_tick(now);
 	f->refresh_tick = to_tick(now);
-	f->rx_next = hs->isn_remote + 1;
+	f->tx_ack = hs->isn_remote + 1;
 	f->rx_tick = 0;
 
 	/* Our option got there: what made us mute the peer was plain loss. */

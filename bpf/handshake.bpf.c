@@ -47,38 +47,42 @@ struct syn {
 
 #define OPTIONS_MAX 40
 
+/*
+ * How far the walk is lives in map memory: before 6.7 (ab5cfac139ab) the
+ * verifier follows a bpf_loop callback once, believes what it knows of the
+ * stack then, and takes the test for the end out as never true.
+ */
 struct opt_walk {
 	struct __sk_buff *skb;
 	struct syn *syn;
 	__u32 start; /* offset of the options in the frame */
-	__u32 at;    /* how far we are, from start */
-	__u32 len;
-	__u8 b[64]; /* the options; a power of two, for the verifier */
 };
 
-#define AT(i) w->b[(w->at + (i)) & 63]
+#define AT(i) s->options[(s->option_at + (i)) & 63]
 
 static long walk_option(__u32 i, struct opt_walk *w)
 {
+	struct shunt_scratch *s = shunt_scratch();
 	struct syn *y = w->syn;
 	__u32 len;
 
 	(void)i;
-	if (w->at >= w->len)
+	if (!s || s->option_at >= s->option_len)
 		return 1;
 	if (AT(0) == TCPOPT_NOP) {
-		w->at++;
+		s->option_at++;
 		return 0;
 	}
 	len = AT(1);
 	/* Behind an end nobody reads what we would append. */
-	if (AT(0) == TCPOPT_EOL || len < 2 || len > w->len - w->at)
+	if (AT(0) == TCPOPT_EOL || len < 2 ||
+	    len > s->option_len - s->option_at)
 		goto closed;
 	switch (AT(0)) {
 	case TCPOPT_MSS:
 		if (len != 4)
 			goto closed;
-		y->mss_at = w->start + w->at + 2;
+		y->mss_at = w->start + s->option_at + 2;
 		y->mss = AT(2) << 8 | AT(3);
 		break;
 	case TCPOPT_MD5:
@@ -93,12 +97,12 @@ static long walk_option(__u32 i, struct opt_walk *w)
 			goto closed;
 		if (len == sizeof(y->option) &&
 		    (AT(2) << 8 | AT(3)) == SHUNT_TCPOPT_EXID &&
-		    !bpf_skb_load_bytes(w->skb, w->start + w->at, &y->option,
-					sizeof(y->option)))
+		    !bpf_skb_load_bytes(w->skb, w->start + s->option_at,
+					&y->option, sizeof(y->option)))
 			y->ours = true;
 		break;
 	}
-	w->at += len;
+	s->option_at += len;
 	return 0;
 closed:
 	y->closed = true;
@@ -111,6 +115,7 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 {
 	void *data, *end;
 	struct opt_walk w = {.skb = skb, .syn = y};
+	struct shunt_scratch *s = shunt_scratch();
 	struct ip_view ip;
 	struct tcphdr *t;
 	__u32 n;
@@ -147,12 +152,16 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 		/* The compiler knows more of n than it tells the verifier, and
 		 * would leave out or join the tests of its bounds. */
 		asm volatile("" : "+r"(n));
-		if (n < 4)
+		if (!s || n < 4)
 			return -1;
 		asm volatile("" : "+r"(n));
+		if (n > OPTIONS_MAX)
+			return -1;
 		w.start = y->l4 + sizeof(*t);
-		w.len = n;
-		if (n > OPTIONS_MAX || bpf_skb_load_bytes(skb, w.start, w.b, n))
+		s->option_at = 0;
+		s->option_len = n;
+		__builtin_memset(s->options, TCPOPT_EOL, sizeof(s->options));
+		if (bpf_skb_load_bytes(skb, w.start, s->options, n))
 			return -1;
 		bpf_loop(OPTIONS_MAX, walk_option, &w, 0);
 	}

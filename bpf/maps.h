@@ -91,6 +91,7 @@ PROG_ARRAY(decap_xdp_progs);
 /* Set by `shunt up` between open and load; defined in sock_ops.bpf.c. */
 extern const volatile __u64 cfg_netns_cookie;
 extern const volatile __u32 cfg_max_flows;
+extern const volatile __u64 cfg_idle_ns;
 extern const volatile __u64 cfg_secret[2];
 
 #endif

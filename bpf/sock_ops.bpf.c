@@ -14,6 +14,7 @@ char _license[] SEC("license") = "GPL";
 
 const volatile __u64 cfg_netns_cookie = 0;
 const volatile __u32 cfg_max_flows = SHUNT_MAX_FLOWS;
+const volatile __u64 cfg_idle_ns = SHUNT_IDLE_NS; /* tests lower it */
 const volatile __u64 cfg_secret[2] = {};
 
 #ifndef AF_INET

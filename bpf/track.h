@@ -24,9 +24,8 @@
  * direction, and would not hear our acknowledgements if the path is cut. */
 #define PLAIN_MS 50
 
-/* A segment that is further ahead is forged, or of no use here: believed, it
- * would make all that follows look sent again. */
-#define JUMP_MAX (1U << 24)
+/* Data further ahead of what we have acknowledged is forged, or of no use. */
+#define JUMP_MAX (1U << 30)
 
 /* Renew the peer's proof at most this often per flow. */
 #define REFRESH_MS 1000
@@ -72,8 +71,11 @@ static __always_inline void
 track_tx(struct shunt_flow *f, const struct tcphdr *t, __u32 payload, __u64 now)
 {
 	__u32 seq = bpf_ntohl(t->seq), next = seq + payload + t->fin;
+	__u32 ack = bpf_ntohl(t->ack_seq);
 
 	f->seen_ns = now;
+	if (t->ack && after(ack, f->tx_ack))
+		f->tx_ack = ack;
 	if (after(next, f->tx_next)) {
 		f->tx_next = next;
 		/* Data after an end (a forged RST): it lives. */
@@ -130,12 +132,12 @@ static __always_inline void track_rx(struct shunt_flow *f,
 		f->heard_tick = tick; /* something of ours has arrived */
 	}
 	if (payload) {
-		if (!after(next, f->rx_next)) {
+		/* What fills a hole is no sign of anything: only what we have
+		 * acknowledged, and comes again. */
+		if (!after(next, f->tx_ack))
 			retransmission(f, now);
-		} else if (next - f->rx_next < JUMP_MAX) {
-			f->rx_next = next;
+		else if (next - f->tx_ack < JUMP_MAX)
 			f->heard_tick = tick;
-		}
 	}
 	if (t->fin && !(f->flags & SHUNT_F_FIN_RX)) {
 		f->flags |= SHUNT_F_FIN_RX;

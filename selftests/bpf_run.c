@@ -97,6 +97,7 @@ int rig_open(struct rig *r, uint32_t max_flows)
 	if (!h)
 		return -errno;
 	h->rodata->cfg_max_flows = max_flows;
+	h->rodata->cfg_idle_ns = RIG_IDLE_NS;
 	h->rodata->cfg_secret[0] = 0x0123456789abcdefULL;
 	h->rodata->cfg_secret[1] = 0xfedcba9876543210ULL;
 	bpf_map__set_max_entries(h->maps.flow_index, max_flows);

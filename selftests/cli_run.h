@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "factor.h"
+
 struct cli_output {
 	int status; /* exit code, or 128 + signal */
 	char out[131072];
@@ -76,13 +78,13 @@ int cli_map(const char *name);
 uint64_t cli_now_ns(void);
 
 /* Does it become true within ten seconds? */
-#define CLI_BECOMES(cond)                                      \
-	({                                                     \
-		uint64_t end_ = cli_now_ns() + 10000000000ULL; \
-		bool is_;                                      \
-		while (!(is_ = (cond)) && cli_now_ns() < end_) \
-			usleep(5000);                          \
-		is_;                                           \
+#define CLI_BECOMES(cond)                                                      \
+	({                                                                     \
+		uint64_t end_ = cli_now_ns() + time_factor() * 10000000000ULL; \
+		bool is_;                                                      \
+		while (!(is_ = (cond)) && cli_now_ns() < end_)                 \
+			usleep(5000);                                          \
+		is_;                                                           \
 	})
 
 #endif

@@ -14,6 +14,8 @@
 
 #include <linux/types.h>
 
+#include "factor.h"
+
 /* Its own code does not build with -Wextra, and its EXPECT_EQ(0, x) compares
  * an int with whatever x is: the latter goes for all of the including file. */
 #pragma GCC diagnostic push
@@ -46,6 +48,13 @@ static inline void keep_tests(const char *text)
 	}
 }
 
+static inline void scale_timeouts(void)
+{
+	for (struct __fixture_metadata *f = __fixture_list; f; f = f->next)
+		for (struct __test_metadata *t = f->tests; t; t = t->next)
+			t->timeout *= time_factor();
+}
+
 #undef TEST_HARNESS_MAIN
 #define TEST_HARNESS_MAIN                                \
 	int main(int argc, char **argv)                  \
@@ -54,6 +63,7 @@ static inline void keep_tests(const char *text)
                                                          \
 		if (text && *text)                       \
 			keep_tests(text);                \
+		scale_timeouts();                        \
 		return test_harness_run(argc, argv);     \
 	}
 

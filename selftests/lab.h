@@ -9,6 +9,8 @@
 #ifndef LAB_H
 #define LAB_H
 
+#include "factor.h"
+
 #include <jansson.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -101,7 +103,7 @@ int lab_count(struct lab *lab, struct lab_count *count);
 
 /* ---- sockets: they give up after LAB_TIMEOUT seconds ---- */
 
-#define LAB_TIMEOUT 20
+#define LAB_TIMEOUT (20 * time_factor())
 
 int lab_socket(struct lab *lab, enum lab_host host, int domain);
 /* domain AF_INET6 takes IPv4 too. */

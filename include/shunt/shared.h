@@ -208,7 +208,7 @@ struct shunt_flow {
 	__u32 stall_tick;   /* last sign that they don't, see stalls */
 	__u32 probe_tick;   /* last probe sent */
 	__u32 refresh_tick; /* last time the peer's proof was renewed */
-	__u32 rx_next;	    /* sequence number after the highest received */
+	__u32 tx_ack;	    /* highest acknowledgement sent */
 	__u32 rx_tick;	    /* last segment from the transport, 0: never */
 };
 
@@ -237,6 +237,9 @@ struct shunt_scratch {
 	__u32 mtu; /* of device mtu_ifindex, at mtu_tick */
 	__u32 mtu_ifindex;
 	__u32 mtu_tick;
+	__u32 option_at;  /* handshake: how far its walk is … */
+	__u8 options[64]; /* … over the options of a SYN, padded with EOL */
+	__u32 option_len;
 	__u32 reserved;
 	__u64 counters[SHUNT_CNT_MAX];
 	__u32 hint[SHUNT_HINTS];
@@ -418,7 +421,7 @@ SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
 SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 40);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 112);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
 SHUNT_ASSERT(sizeof(struct shunt_peer) == 48);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How much slower than a machine of its own this one is: 1, or what the guest
+ * of selftests/check-qemu has measured at its start. Limits of time are
+ * multiplied.
+ */
+#ifndef FACTOR_H
+#define FACTOR_H
+
+#include <stdlib.h>
+
+static inline int time_factor(void)
+{
+	const char *text = getenv("SHUNT_TIME_FACTOR");
+	int factor = text ? atoi(text) : 1;
+
+	return factor > 1 ? factor : 1;
+}
+
+#endif
