@@ -149,18 +149,17 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 		      : ((struct iphdr *)(data + ETH_HLEN))->tot_len;
 	n = y->optlen;
 	if (n) {
-		/* The compiler knows more of n than it tells the verifier, and
-		 * would leave out or join the tests of its bounds. */
-		asm volatile("" : "+r"(n));
-		if (!s || n < 4)
-			return -1;
-		asm volatile("" : "+r"(n));
-		if (n > OPTIONS_MAX)
+		if (!s || n > OPTIONS_MAX)
 			return -1;
 		w.start = y->l4 + sizeof(*t);
 		s->option_at = 0;
 		s->option_len = n;
 		__builtin_memset(s->options, TCPOPT_EOL, sizeof(s->options));
+		/* The identity for 1 to 64. Tests of n's bounds do not do: the
+		 * compiler leaves out what it knows, and the verifiers differ
+		 * in what they learn from the rest. */
+		asm volatile("" : "+r"(n));
+		n = ((n - 1) & (sizeof(s->options) - 1)) + 1;
 		if (bpf_skb_load_bytes(skb, w.start, s->options, n))
 			return -1;
 		bpf_loop(OPTIONS_MAX, walk_option, &w, 0);
