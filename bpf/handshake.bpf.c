@@ -54,7 +54,6 @@ struct syn {
  */
 struct opt_walk {
 	struct __sk_buff *skb;
-	struct syn *syn;
 	__u32 start; /* offset of the options in the frame */
 };
 
@@ -63,7 +62,6 @@ struct opt_walk {
 static long walk_option(__u32 i, struct opt_walk *w)
 {
 	struct shunt_scratch *s = shunt_scratch();
-	struct syn *y = w->syn;
 	__u32 len;
 
 	(void)i;
@@ -82,8 +80,8 @@ static long walk_option(__u32 i, struct opt_walk *w)
 	case TCPOPT_MSS:
 		if (len != 4)
 			goto closed;
-		y->mss_at = w->start + s->option_at + 2;
-		y->mss = AT(2) << 8 | AT(3);
+		s->option_mss_at = w->start + s->option_at + 2;
+		s->option_mss = AT(2) << 8 | AT(3);
 		break;
 	case TCPOPT_MD5:
 	case TCPOPT_AO:
@@ -95,17 +93,17 @@ static long walk_option(__u32 i, struct opt_walk *w)
 			break;
 		if ((AT(2) << 8 | AT(3)) == EXID_FASTOPEN)
 			goto closed;
-		if (len == sizeof(y->option) &&
+		if (len == sizeof(s->option) &&
 		    (AT(2) << 8 | AT(3)) == SHUNT_TCPOPT_EXID &&
 		    !bpf_skb_load_bytes(w->skb, w->start + s->option_at,
-					&y->option, sizeof(y->option)))
-			y->ours = true;
+					s->option, sizeof(s->option)))
+			s->option_ours = 1;
 		break;
 	}
 	s->option_at += len;
 	return 0;
 closed:
-	y->closed = true;
+	s->option_closed = 1;
 	return 1;
 }
 
@@ -114,7 +112,7 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 					const bool out, const bool v6)
 {
 	void *data, *end;
-	struct opt_walk w = {.skb = skb, .syn = y};
+	struct opt_walk w = {.skb = skb};
 	struct shunt_scratch *s = shunt_scratch();
 	struct ip_view ip;
 	struct tcphdr *t;
@@ -162,7 +160,15 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 		n = ((n - 1) & (sizeof(s->options) - 1)) + 1;
 		if (bpf_skb_load_bytes(skb, w.start, s->options, n))
 			return -1;
+		s->option_mss_at = 0;
+		s->option_closed = 0;
+		s->option_ours = 0;
 		bpf_loop(OPTIONS_MAX, walk_option, &w, 0);
+		y->mss_at = s->option_mss_at;
+		y->mss = s->option_mss;
+		y->closed = s->option_closed;
+		y->ours = s->option_ours;
+		__builtin_memcpy(&y->option, s->option, sizeof(y->option));
 	}
 	if (y->payload)
 		y->closed = true; /* TCP Fast Open */

@@ -240,6 +240,11 @@ struct shunt_scratch {
 	__u32 option_at;  /* handshake: how far its walk is … */
 	__u8 options[64]; /* … over the options of a SYN, padded with EOL */
 	__u32 option_len;
+	__u32 option_mss_at; /* what it found, as in struct syn */
+	__u16 option_mss;
+	__u8 option_closed;
+	__u8 option_ours;
+	__u32 option[4]; /* a struct shunt_option */
 	__u32 reserved;
 	__u64 counters[SHUNT_CNT_MAX];
 	__u32 hint[SHUNT_HINTS];
@@ -421,7 +426,7 @@ SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
 SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 112);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 136);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
 SHUNT_ASSERT(sizeof(struct shunt_peer) == 48);
