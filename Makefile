@@ -3,7 +3,8 @@
 #
 #   make          build everything into build/
 #   make demo     the main job, on real programs (root)
-#   make check    every test (root)
+#   make check    every test, on this kernel (root)
+#   make check-qemu   the same on Debian's other kernels, in QEMU
 #   make perf     the benchmark (root)
 #   make deps     install the Debian packages all of this needs (root)
 #   make install  into $(DESTDIR)$(PREFIX)
@@ -48,7 +49,8 @@ TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tests demo check perf deps install uninstall format lint clean
+.PHONY: all tests demo check check-qemu guest perf deps install \
+	uninstall format lint clean
 
 all: $(B)/shunt $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
 	@:
@@ -127,6 +129,16 @@ demo check perf:
 	@testbed/deps check || testbed/deps install
 	@+$(MAKE) --no-print-directory $(if $(filter check,$@),tests,all)
 	@$(if $(filter demo,$@),testbed/demo,$(if $(filter check,$@),selftests/run,perf/run)) $(ARGS)
+
+# The same suite in guests with other kernels: docs/testing.md.
+check-qemu:
+	@testbed/deps check || testbed/deps install
+	@+$(MAKE) --no-print-directory tests
+	@selftests/check-qemu $(ARGS)
+
+KERNEL ?= 7.3
+guest: tests
+	@testbed/qemu/guest $(KERNEL)
 
 install: all
 	install -D -m 755 $(B)/shunt $(DESTDIR)$(PREFIX)/sbin/shunt

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Our packets, taken out of UDP by code that is not ours: the kernel's own GUE
+ * decapsulation (fou). The flow is made by shunt on both hosts; then the server
+ * loses its ingress programs, and what the client sends goes up to the
+ * kernel's UDP, fou and tunnel device, to the very same TCP socket.
+ */
+#include "harness.h"
+#include "lab.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define PORT 7900
+#define SIZE 510000L
+
+FIXTURE(interop)
+{
+	struct lab lab;
+};
+
+FIXTURE_VARIANT(interop)
+{
+	const char *lab; /* options of `lab up` */
+	const char *ingress;
+	int domain;
+	const char *fou;
+	const char *tunnel;
+};
+
+#define FOU4	"ip fou add port 6080 gue"
+#define FOU6	"ip fou add port 6080 gue -6"
+#define TUNNEL4 "ip link add dec type ipip local 10.77.2.2 remote 10.77.1.2"
+#define TUNNEL6                                                           \
+	"ip link add dec type ip6tnl mode ip6ip6 local fd77:2::2 remote " \
+	"fd77:1::2"
+
+/* GSO packets as a veth hands them on, and frames as on a cable. */
+FIXTURE_VARIANT_ADD(interop, ipv4_gso){.lab = "",
+				       .ingress = "tc",
+				       .domain = AF_INET,
+				       .fou = FOU4,
+				       .tunnel = TUNNEL4};
+
+FIXTURE_VARIANT_ADD(interop, ipv6_gso){.lab = "",
+				       .ingress = "tc",
+				       .domain = AF_INET6,
+				       .fou = FOU6,
+				       .tunnel = TUNNEL6};
+
+FIXTURE_VARIANT_ADD(interop, ipv4_frames){.lab = "--wire ''",
+					  .ingress = "xdp",
+					  .domain = AF_INET,
+					  .fou = FOU4,
+					  .tunnel = TUNNEL4};
+
+FIXTURE_VARIANT_ADD(interop, ipv6_frames){.lab = "--wire ''",
+					  .ingress = "xdp",
+					  .domain = AF_INET6,
+					  .fou = FOU6,
+					  .tunnel = TUNNEL6};
+
+FIXTURE_SETUP(interop)
+{
+	ASSERT_EQ(0, lab_up(&self->lab, variant->lab));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+}
+
+FIXTURE_TEARDOWN(interop)
+{
+	EXPECT_EQ(0, lab_down(&self->lab));
+}
+
+/* Take the server's programs off its ingress: how many. */
+static int detach_ingress(struct lab *lab)
+{
+	char path[PATH_MAX];
+	struct dirent *e;
+	int n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/links", lab->pins[SERVER]);
+	d = opendir(path);
+	if (!d)
+		return -errno;
+	while ((e = readdir(d))) {
+		int fd;
+
+		if (!strstr(e->d_name, "ingress") && !strstr(e->d_name, "xdp"))
+			continue;
+		snprintf(path, sizeof(path), "%s/links/%s", lab->pins[SERVER],
+			 e->d_name);
+		fd = bpf_obj_get(path);
+		if (fd < 0 || bpf_link_detach(fd))
+			n = -1000;
+		else
+			n++;
+		close(fd);
+	}
+	closedir(d);
+	/* Where the kernel has no tcx, it is a filter. */
+	if (!lab_run(lab, SERVER,
+		     "tc filter show dev eth0 ingress | grep -q bpf") &&
+	    !lab_run(lab, SERVER, "tc filter del dev eth0 ingress"))
+		n++;
+	return n;
+}
+
+/* Packets that the tunnel device has handed on. */
+static long decapsulated(struct lab *lab)
+{
+	char *text = lab_output(
+		lab, SERVER, "awk '$1 == \"dec:\" { print $3 }' /proc/net/dev");
+	long n = text ? atol(text) : -1;
+
+	free(text);
+	return n;
+}
+
+TEST_F(interop, fou_decapsulates)
+{
+	struct lab *lab = &self->lab;
+	struct lab_count count;
+	struct lab_pair p;
+	long ours;
+
+	if (lab_run(lab, SERVER, "%s", variant->fou))
+		SKIP(return, "this kernel has no fou (CONFIG_NET_FOU)");
+	ASSERT_EQ(0, lab_run(lab, SERVER, "%s && ip link set dec up",
+			     variant->tunnel));
+	ASSERT_EQ(0, lab_pair(lab, &p, variant->domain, PORT));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 1, 1000));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
+	EXPECT_EQ(0, decapsulated(lab));
+
+	ASSERT_LE(1, detach_ingress(lab));
+	ours = lab_stat(lab, SERVER, "decap_packets");
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 2, SIZE));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 3, SIZE));
+	shutdown(p.c, SHUT_WR);
+	EXPECT_TRUE(stream_at_end(p.s));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	/* Both ways over UDP; into the server by the kernel alone. */
+	EXPECT_LE(SIZE, count.udp[TO_SERVER].bytes);
+	EXPECT_LE(SIZE, count.udp[TO_CLIENT].bytes);
+	EXPECT_EQ(0, count.tcp[TO_SERVER].packets);
+	EXPECT_EQ(0, count.tcp[TO_CLIENT].packets);
+	EXPECT_LE(SIZE / 65536, decapsulated(lab));
+	EXPECT_EQ(ours, lab_stat(lab, SERVER, "decap_packets"));
+	lab_pair_close(&p);
+}
+
+TEST_HARNESS_MAIN
