@@ -31,8 +31,9 @@ FIXTURE_VARIANT(interop)
 	const char *tunnel;
 };
 
-#define FOU4	"ip fou add port 6080 gue"
-#define FOU6	"ip fou add port 6080 gue -6"
+/* Unlike most modules, these do not load when they are wanted. */
+#define FOU4	"modprobe -q fou; ip fou add port 6080 gue"
+#define FOU6	"modprobe -q fou6; ip fou add port 6080 gue -6"
 #define TUNNEL4 "ip link add dec type ipip local 10.77.2.2 remote 10.77.1.2"
 #define TUNNEL6                                                           \
 	"ip link add dec type ip6tnl mode ip6ip6 local fd77:2::2 remote " \
