@@ -25,7 +25,7 @@ WARN	 := -Wall -Wextra -Werror
 CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 CFLAGS	 ?= -O2 -g
 CFLAGS	 += -std=gnu11 $(WARN)
-LIBS	 := -lbpf -ljansson -lelf
+LIBS	 := -lbpf -ljansson -lelf -lmnl
 
 # clang's bpf target does not search the multiarch folder for <asm/types.h>.
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 $(WARN) -Iinclude -Ibpf \

@@ -85,6 +85,44 @@ static __always_inline bool fits(struct __sk_buff *skb, struct shunt_scratch *s,
 	return len + room <= s->mtu;
 }
 
+/*
+ * A packet of a flow whose transport takes no GSO packets: must it go through
+ * the segmentation hop? GSO packets must, and all behind them, or they would
+ * overtake, until everything is acknowledged. With coverage `headers` each
+ * must, because it comes out with a finished TCP checksum, which is covered.
+ */
+static __always_inline bool needs_hop(const struct __sk_buff *skb,
+				      struct shunt_flow *f, bool drained)
+{
+	if (!(f->flags & SHUNT_F_NO_GSO))
+		return false;
+	if (skb->gso_size || f->flags & SHUNT_F_HEADERS)
+		f->flags |= SHUNT_F_HOPPING;
+	else if (drained && f->flags & SHUNT_F_HOPPING)
+		f->flags &= ~SHUNT_F_HOPPING;
+	return f->flags & SHUNT_F_HOPPING;
+}
+
+static __always_inline int to_hop(struct __sk_buff *skb,
+				  struct shunt_scratch *s)
+{
+	__u32 ifindex = skb->ifindex;
+	__u32 *hop = bpf_map_lookup_elem(&hops, &ifindex);
+
+	if (hop)
+		return bpf_redirect(*hop, 0);
+	shunt_count(s, SHUNT_CNT_NO_HOP);
+	return TC_ACT_UNSPEC;
+}
+
+/* Has it come out of a hop, as TCP all the same? */
+static __always_inline bool from_hop(const struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ingress_ifindex;
+
+	return ifindex && bpf_map_lookup_elem(&hops, &ifindex);
+}
+
 /* v6 is a constant: each family gets code of its own, which is faster, and the
  * verifier need not be told that two tests of it agree. */
 static __always_inline int egress(struct __sk_buff *skb,
@@ -97,6 +135,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	struct shunt_key key KEY_ALIGNED;
 	struct tcphdr *t;
 	__u32 slot, number, headers, payload;
+	bool drained;
 	__u64 now;
 
 	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
@@ -121,8 +160,11 @@ static __always_inline int egress(struct __sk_buff *skb,
 	/* Padding behind the packet would count as payload at the far end. */
 	if (ip.total < headers || ip.total != skb->len - ETH_HLEN)
 		return TC_ACT_UNSPEC;
+	if (f->flags & SHUNT_F_NO_GSO && from_hop(skb))
+		return TC_ACT_UNSPEC;
 	payload = ip.total - headers;
 	now = now_ns();
+	drained = f->rx_ack == f->tx_next;
 	track_tx(f, t, payload, now);
 	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
 		maybe_probe(skb, s, f, slot, now);
@@ -134,12 +176,11 @@ static __always_inline int egress(struct __sk_buff *skb,
 		shunt_count(s, SHUNT_CNT_ENCAP_TOO_BIG);
 		return TC_ACT_UNSPEC;
 	}
+	if (needs_hop(skb, f, drained))
+		return to_hop(skb, s);
 	f->tx_bytes += payload;
-	s->slot = slot;
-	s->sport = f->sport;
-	s->v6 = v6;
-	s->probe = 0;
-	s->reply_ifindex = 0;
+	s->out_ifindex = 0;
+	describe_segment(s, f, slot, headers, v6);
 	shunt_tail_call(skb, &encap_progs, number);
 	/* Still here: the transport has been withdrawn. */
 	f->tx_bytes -= payload;

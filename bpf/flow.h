@@ -201,12 +201,33 @@ static __always_inline __be16 outer_sport(const struct shunt_key *k)
 }
 
 /* Bytes that a transport adds to each packet, its outer IP header included. */
-static __always_inline __u32 overhead(__u32 number, bool v4)
+static __always_inline __u32 overhead(const struct shunt_transport *t, bool v4)
+{
+	return t->header_len +
+	       (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+}
+
+/* A transport that may be negotiated, or NULL. */
+static __always_inline struct shunt_transport *deployed(__u32 number)
 {
 	struct shunt_transport *t = bpf_map_lookup_elem(&transports, &number);
 
-	return (t ? t->header_len : 0) +
-	       (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	return t && t->deployed == SHUNT_DEPLOYED ? t : NULL;
+}
+
+/* For the encap program that comes next, but for out_ifindex. */
+static __always_inline void describe_segment(struct shunt_scratch *s,
+					     const struct shunt_flow *f,
+					     __u32 slot, __u32 headers, bool v6)
+{
+	s->slot = slot;
+	s->token_local = f->token_local;
+	s->headers = headers;
+	s->sport = f->sport;
+	s->v6 = v6;
+	s->probe = 0;
+	s->coverage = f->flags & SHUNT_F_HEADERS ? SHUNT_COVERAGE_HEADERS
+						 : SHUNT_COVERAGE_FULL;
 }
 
 static __always_inline void tx_redirect(struct shunt_flow *f)
@@ -249,9 +270,15 @@ static __always_inline struct shunt_flow *
 flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	    __u32 *slot)
 {
+	struct shunt_transport *t = deployed(hs->transport);
 	struct shunt_flow *f;
 	struct shunt_peer *p;
 
+	if (!t) {
+		hs->stage = SHUNT_HS_REFUSED;
+		hs->reason = SHUNT_REASON_NO_TRANSPORT;
+		return NULL;
+	}
 	*slot = flow_claim(now);
 	f = bpf_map_lookup_elem(&flows, slot);
 	if (!*slot || !f) {
@@ -262,14 +289,16 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	}
 	f->role = hs->role;
 	f->transport = hs->transport;
-	f->path = hs->path;
-	f->flags = 0;
+	f->path = hs->wish.path;
+	f->flags = t->flags & SHUNT_T_GSO ? 0 : SHUNT_F_NO_GSO;
+	if (hs->coverage == SHUNT_COVERAGE_HEADERS)
+		f->flags |= SHUNT_F_HEADERS;
 	f->stalls = 0;
 	f->token_local = hs->token_local;
 	f->token_remote = hs->token_remote;
 	f->nonce = flow_hash(key, hs->isn_local, HASH_NONCE);
 	f->sport = outer_sport(key);
-	f->overhead = overhead(hs->transport, is_v4(&key->remote));
+	f->overhead = overhead(t, is_v4(&key->remote));
 	f->tx_bytes = 0;
 	f->rx_bytes = 0;
 	f->seen_ns = now;

@@ -240,30 +240,105 @@ static __always_inline __u8 cannot_carry(const struct __sk_buff *skb,
 	return SHUNT_REASON_NONE;
 }
 
-static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
-				       struct shunt_handshake *hs, __u8 type)
+static __always_inline void start_option(struct shunt_option *o, __u8 type,
+					 __u8 path, __u8 coverage)
 {
-	struct shunt_option o = {
-		.kind = SHUNT_TCPOPT_KIND,
-		.len = sizeof(o),
-		.exid = bpf_htons(SHUNT_TCPOPT_EXID),
-		.version_type = SHUNT_TCPOPT_VERSION << 4 | type,
-		.path = hs->path,
-		.transport = hs->transport,
-	};
-
-	hs->isn_local = y->seq;
-	hs->token_local = flow_hash(&y->key, y->seq, HASH_TOKEN);
-	o.token = bpf_htonl(hs->token_local);
-	return append_option(skb, y, &o);
+	o->kind = SHUNT_TCPOPT_KIND;
+	o->len = sizeof(*o);
+	o->exid = bpf_htons(SHUNT_TCPOPT_EXID);
+	o->version_type = SHUNT_TCPOPT_VERSION << 4 | type;
+	o->path_coverage = path << 4 | coverage;
 }
 
-static __always_inline bool deployed(__u32 transport)
+static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
+				       struct shunt_handshake *hs,
+				       struct shunt_option *o)
 {
-	struct shunt_transport *t =
-		bpf_map_lookup_elem(&transports, &transport);
+	hs->isn_local = y->seq;
+	hs->token_local = flow_hash(&y->key, y->seq, HASH_TOKEN);
+	o->token = bpf_htonl(hs->token_local);
+	return append_option(skb, y, o);
+}
 
-	return transport && t && t->deployed;
+static __always_inline bool blocked(const struct shunt_key *k, __u32 transport,
+				    __u64 now)
+{
+	struct shunt_peer_key pk = {.addr = k->remote, .transport = transport};
+	struct shunt_peer *p = bpf_map_lookup_elem(&peers, &pk);
+
+	return p && p->blocked_until_ns > now;
+}
+
+/*
+ * Put the ids of what we wish for into an offer: first those whose path to this
+ * peer is not known to be blocked. With all of them blocked they are offered
+ * all the same: the peer may know better. Returns how many there are.
+ */
+static __always_inline int offer_transports(struct shunt_option *o,
+					    const struct shunt_key *k,
+					    struct shunt_handshake *hs,
+					    __u64 now)
+{
+	struct shunt_transport *t;
+	int n = 0;
+
+#pragma unroll
+	for (int late = 0; late < 2; late++) {
+#pragma unroll
+		for (int i = 0; i < SHUNT_MAX_WISHES; i++) {
+			__u32 number = hs->wish.transports[i];
+
+			t = number ? deployed(number) : NULL;
+			if (!t || blocked(k, number, now) != late)
+				continue;
+			if (n == 0)
+				o->transports[0] = t->id;
+			else if (n == 1)
+				o->transports[1] = t->id;
+			else
+				o->transports[2] = t->id;
+			if (!n++)
+				hs->transport = number;
+		}
+	}
+	return n;
+}
+
+/* The first transport of the peer's list that ours has too, in the same
+ * version: id says both. NULL: none. */
+static __always_inline struct shunt_transport *
+first_common(const struct shunt_option *o, const struct shunt_wish *w,
+	     __u32 *number)
+{
+	struct shunt_transport *t;
+
+#pragma unroll
+	for (int i = 0; i < SHUNT_MAX_WISHES; i++) {
+#pragma unroll
+		for (int j = 0; j < SHUNT_MAX_WISHES; j++) {
+			*number = w->transports[j];
+			if (!*number || !o->transports[i])
+				continue;
+			t = deployed(*number);
+			if (t && t->id == o->transports[i])
+				return t;
+		}
+	}
+	return NULL;
+}
+
+/* Partial coverage only if both ends wish for it: what arrives damaged is given
+ * to an application that has asked for it, and to no other. */
+static __always_inline __u8 common_coverage(const struct shunt_option *o,
+					    const struct shunt_wish *w,
+					    const struct shunt_transport *t)
+{
+	return t->flags & SHUNT_T_COVERAGE &&
+			       (o->path_coverage & 15) ==
+				       SHUNT_COVERAGE_HEADERS &&
+			       w->coverage == SHUNT_COVERAGE_HEADERS
+		       ? SHUNT_COVERAGE_HEADERS
+		       : SHUNT_COVERAGE_FULL;
 }
 
 /* Options to this peer seem to get lost: ask again after the hold-down, unless
@@ -278,8 +353,9 @@ static __always_inline void mute(const struct shunt_key *k, __u64 now)
 }
 
 static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
-				    struct shunt_handshake *hs)
+				    struct shunt_handshake *hs, __u64 now)
 {
+	struct shunt_option o = {};
 	__u8 why;
 
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE) {
@@ -294,7 +370,8 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	flow_forget(&y->key);
 	why = cannot_carry(skb, y);
-	if (!why && !deployed(hs->transport))
+	start_option(&o, SHUNT_OPT_OFFER, hs->wish.path, hs->wish.coverage);
+	if (!why && !offer_transports(&o, &y->key, hs, now))
 		why = SHUNT_REASON_NO_TRANSPORT;
 	if (why) {
 		hs->stage = SHUNT_HS_BARE;
@@ -303,13 +380,16 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	hs->stage = SHUNT_HS_OFFERED;
-	if (!send_option(skb, y, hs, SHUNT_OPT_OFFER))
+	if (!send_option(skb, y, hs, &o))
 		shunt_count(shunt_scratch(), SHUNT_CNT_OFFER);
 }
 
 static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 				       struct shunt_handshake *hs, __u64 now)
 {
+	struct shunt_option o = {};
+	struct shunt_transport *t;
+
 	if (hs && hs->role == SHUNT_ROLE_PASSIVE &&
 	    hs->stage != SHUNT_HS_HEARD && hs->isn_local == y->seq) {
 		if (hs->stage == SHUNT_HS_ANSWERED)
@@ -323,17 +403,22 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 	    hs->isn_remote + 1 != y->ack_seq)
 		return;
 	hs->reason = cannot_carry(skb, y);
+	t = deployed(hs->transport);
+	if (!hs->reason && !t)
+		hs->reason = SHUNT_REASON_NO_TRANSPORT;
 	if (!hs->reason && !flow_room(now)) {
 		hs->reason = SHUNT_REASON_TABLE_FULL;
 		shunt_count(shunt_scratch(), SHUNT_CNT_TABLE_FULL);
 	}
-	if (hs->reason) {
+	if (hs->reason || !t) {
 		hs->isn_local = y->seq;
 		hs->stage = SHUNT_HS_REFUSED;
 		return;
 	}
 	hs->stage = SHUNT_HS_ANSWERED;
-	if (!send_option(skb, y, hs, SHUNT_OPT_ANSWER))
+	start_option(&o, SHUNT_OPT_ANSWER, hs->wish.path, hs->coverage);
+	o.transports[0] = t->id;
+	if (!send_option(skb, y, hs, &o))
 		shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER);
 }
 
@@ -349,7 +434,7 @@ int shunt_syn_out(struct __sk_buff *skb)
 	if (y.ack)
 		synack_out(skb, &y, hs, now_ns());
 	else
-		syn_out(skb, &y, hs);
+		syn_out(skb, &y, hs, now_ns());
 	return TC_ACT_UNSPEC;
 }
 
@@ -359,7 +444,7 @@ int shunt_syn_out(struct __sk_buff *skb)
  * own device, so ours counts as well (jumbo frames there, not here).
  */
 static __always_inline int lower_mss(struct __sk_buff *skb, struct syn *y,
-				     __u32 number)
+				     const struct shunt_transport *t)
 {
 	__u32 ip = y->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	__u32 mtu = 0, mss = y->mss;
@@ -370,7 +455,7 @@ static __always_inline int lower_mss(struct __sk_buff *skb, struct syn *y,
 	bpf_check_mtu(skb, skb->ifindex, &mtu, 0, 0);
 	if (mtu && mss > mtu - ip - sizeof(struct tcphdr))
 		mss = mtu - ip - sizeof(struct tcphdr);
-	mss -= overhead(number, !y->v6);
+	mss -= overhead(t, !y->v6);
 	/* An odd place would need the checksum's bytes swapped: nobody sends
 	 * such SYNs. */
 	if (mss < MSS_MIN || mss > y->mss || y->mss_at & 1)
@@ -404,14 +489,13 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 		.created_ns = now,
 		.stage = SHUNT_HS_HEARD,
 		.role = SHUNT_ROLE_PASSIVE,
-		.transport = y->option.transport,
-		.path = y->option.path,
 		.isn_remote = y->seq,
 		.token_remote = bpf_ntohl(y->option.token),
-		.flow_remote = bpf_ntohl(y->option.flow),
 	};
 	struct shunt_peer_key pk = {.addr = y->key.remote};
+	struct shunt_transport *t;
 	struct shunt_peer *p;
+	__u32 number;
 
 	if (!option_is(y, SHUNT_OPT_OFFER))
 		return;
@@ -423,13 +507,16 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 	    hs->stage != SHUNT_HS_HEARD)
 		return; /* the same SYN again */
 	policy_decide(&q, accept_step);
-	if (q.transport != y->option.transport || q.path != y->option.path ||
-	    !deployed(q.transport))
+	t = first_common(&y->option, &q.wish, &number);
+	if (!t || q.wish.path != y->option.path_coverage >> 4)
 		return;
+	heard.wish = q.wish;
+	heard.transport = number;
+	heard.coverage = common_coverage(&y->option, &q.wish, t);
 	p = bpf_map_lookup_elem(&peers, &pk);
 	if (p && p->muted_until_ns > now)
 		return;
-	if (lower_mss(skb, y, q.transport))
+	if (lower_mss(skb, y, t))
 		return;
 	bpf_map_update_elem(&handshakes, &y->key, &heard, BPF_ANY);
 }
@@ -437,7 +524,8 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 				      struct shunt_handshake *hs, __u64 now)
 {
-	__u32 slot;
+	struct shunt_transport *t = NULL;
+	__u32 number, slot;
 
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
 	    hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
@@ -449,10 +537,10 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 			mute(&y->key, now);
 		return;
 	}
-	if (!option_is(y, SHUNT_OPT_ANSWER) ||
-	    y->option.transport != hs->transport ||
-	    y->option.path != hs->path || !deployed(hs->transport) ||
-	    lower_mss(skb, y, hs->transport)) {
+	if (option_is(y, SHUNT_OPT_ANSWER) &&
+	    hs->wish.path == y->option.path_coverage >> 4)
+		t = first_common(&y->option, &hs->wish, &number);
+	if (!t || lower_mss(skb, y, t)) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_REFUSED;
 		return;
@@ -460,7 +548,8 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER_RX);
 	hs->isn_remote = y->seq;
 	hs->token_remote = bpf_ntohl(y->option.token);
-	hs->flow_remote = bpf_ntohl(y->option.flow);
+	hs->transport = number;
+	hs->coverage = common_coverage(&y->option, &hs->wish, t);
 	flow_create(&y->key, hs, now, &slot);
 }
 

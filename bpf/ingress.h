@@ -24,6 +24,8 @@ struct frame {
 	__u32 payload;	  /* of the TCP segment */
 	__u32 header_len; /* transport's */
 	__u16 length;	  /* bytes behind the outer IP header */
+	__u16 headers;	  /* bytes of the inner IP and TCP header */
+	__be16 id;	  /* … of the transport */
 	__u8 transport;
 	__u8 set_ecn; /* RFC 6040 4.2: what the inner becomes, 0: nothing */
 	bool drop_ce; /* … or drop: the segment can't carry the mark */
@@ -49,16 +51,24 @@ static __always_inline enum verdict plain_tcp(struct frame *fr, void *ip,
 	return PLAIN;
 }
 
-/* The number of the transport of an outer packet, or SHUNT_TCP. */
+/* The number of the transport of an outer packet, or SHUNT_TCP. The built-in
+ * ones need no look-up. */
 static __always_inline __u32 which_transport(struct ip_view *v, void *end)
 {
 	struct udphdr *u = v->l4;
+	__u32 port = 0, key, *number;
 
-	if (v->proto != IPPROTO_UDP && v->proto != IPPROTO_UDPLITE)
-		return SHUNT_TCP;
-	if ((void *)(u + 1) > end || u->dest != bpf_htons(SHUNT_PORT))
-		return SHUNT_TCP;
-	return v->proto == IPPROTO_UDP ? SHUNT_UDP : SHUNT_UDPLITE;
+	if (v->proto == IPPROTO_UDP || v->proto == IPPROTO_UDPLITE) {
+		if ((void *)(u + 1) > end)
+			return SHUNT_TCP;
+		port = bpf_ntohs(u->dest);
+		if (port == SHUNT_PORT)
+			return v->proto == IPPROTO_UDP ? SHUNT_UDP
+						       : SHUNT_UDPLITE;
+	}
+	key = SHUNT_DEMUX(v->proto, port);
+	number = bpf_map_lookup_elem(&demux, &key);
+	return number ? *number : SHUNT_TCP;
 }
 
 static __always_inline bool same_addresses(void *outer, void *inner,
@@ -117,7 +127,8 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 		key_in(&fr->key, inner, v6, t->source, t->dest);
 		if (v6 && is_v4(&fr->key.remote))
 			return MALFORMED; /* RFC 4038: never on the wire */
-		fr->payload = v.total - v.hlen - t->doff * 4;
+		fr->headers = v.hlen + t->doff * 4;
+		fr->payload = v.total - fr->headers;
 		fr->l4 = t;
 		return SEGMENT;
 	}
@@ -125,12 +136,12 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 		b = v.l4;
 		if ((void *)(b + 1) > end || v.total != v.hlen + sizeof(*b) ||
 		    b->magic != bpf_htons(SHUNT_PROBE_MAGIC) ||
-		    b->version != SHUNT_PROBE_VERSION ||
-		    b->transport != fr->transport)
+		    b->version != SHUNT_PROBE_VERSION || b->transport != fr->id)
 			return MALFORMED;
 		key_in(&fr->key, inner, v6, b->sport, b->dport);
 		if (v6 && is_v4(&fr->key.remote))
 			return MALFORMED;
+		fr->headers = v.total;
 		fr->l4 = b;
 		return PROBE;
 	}
@@ -162,6 +173,7 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	if (!tr || !tr->deployed)
 		return OTHER;
 	fr->transport = number;
+	fr->id = tr->id;
 	fr->header_len = tr->header_len & 0x3f;
 	fr->length = v.total - v.hlen;
 	if (fr->length < fr->header_len)
@@ -171,16 +183,21 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 
 /* For the decap program that comes next. */
 static __always_inline void hand_over(struct shunt_scratch *s,
-				      const struct frame *fr, bool v6,
+				      const struct frame *fr,
+				      const struct shunt_flow *f, bool v6,
 				      __u32 slot, __u32 l3, bool probe)
 {
 	s->slot = slot;
+	s->token_local = f->token_local;
 	s->outer = l3;
 	s->length = fr->length;
+	s->headers = fr->headers;
 	s->v6 = v6;
 	s->set_ecn = fr->set_ecn;
 	s->probe = probe;
-	s->reply_ifindex = 0;
+	s->coverage = f->flags & SHUNT_F_HEADERS ? SHUNT_COVERAGE_HEADERS
+						 : SHUNT_COVERAGE_FULL;
+	s->out_ifindex = 0;
 }
 
 #endif

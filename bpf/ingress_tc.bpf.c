@@ -119,7 +119,7 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		track_rx(f, fr.l4, fr.payload, false, now);
 		f->rx_bytes += fr.payload;
 	}
-	hand_over(s, &fr, v6, slot, ETH_HLEN, verdict == PROBE);
+	hand_over(s, &fr, f, v6, slot, ETH_HLEN, verdict == PROBE);
 	shunt_tail_call(skb, &decap_tc_progs, fr.transport);
 	return TC_ACT_UNSPEC;
 }

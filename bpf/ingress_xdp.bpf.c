@@ -51,13 +51,17 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	}
 	if (f->transport != fr.transport)
 		return XDP_PASS; /* TC ingress counts it */
+	/* A payload that may be damaged has to be marked as verified, which can
+	 * only be done to an skb. */
+	if (f->flags & SHUNT_F_HEADERS)
+		return XDP_PASS;
 	if (fr.drop_ce) {
 		shunt_count(s, SHUNT_CNT_DECAP_ECN);
 		return XDP_DROP;
 	}
 	track_rx(f, fr.l4, fr.payload, false, now);
 	f->rx_bytes += fr.payload;
-	hand_over(s, &fr, v6, slot, l3, false);
+	hand_over(s, &fr, f, v6, slot, l3, false);
 	shunt_tail_call(ctx, &decap_xdp_progs, fr.transport);
 	return XDP_PASS;
 }

@@ -19,9 +19,12 @@ struct {
 	__type(value, __u32);
 } flow_index SEC(".maps") __weak;
 
+/* Mapped by user space to withdraw a transport: it may write single bytes of a
+ * live flow, which the bpf() call can't. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHUNT_MAX_FLOWS + 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct shunt_flow);
 } flows SEC(".maps") __weak;
@@ -75,6 +78,24 @@ struct {
 	__type(key, __u32);
 	__type(value, struct shunt_transport);
 } transports SEC(".maps") __weak;
+
+/* SHUNT_DEMUX(protocol, destination port) to the number of a transport: those
+ * that are not built in. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SHUNT_MAX_TRANSPORTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} demux SEC(".maps") __weak;
+
+/* The segmentation hops (hop.bpf.c): from a device to the near end of its veth
+ * pair, and from the far end back to the device. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * SHUNT_MAX_DEVICES);
+	__type(key, __u32);
+	__type(value, __u32);
+} hops SEC(".maps") __weak;
 
 #define PROG_ARRAY(name)                                   \
 	struct {                                           \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Which transport a connection gets: first matching rule, else the default. */
+/* Which transports a connection may get: first matching rule, else the default.
+ */
 #ifndef POLICY_H
 #define POLICY_H
 
@@ -17,8 +18,7 @@ struct policy_query {
 	struct policy_cgroup cgroup;
 	__u32 base; /* first index of the active half */
 	__u16 port; /* of the service, host order */
-	__u8 transport;
-	__u8 path;
+	struct shunt_wish wish;
 };
 
 /* Reads the id of an ancestor; NULL where there is no cgroup to ask about. */
@@ -55,24 +55,22 @@ static __always_inline long policy_rule(__u32 i, struct policy_query *q,
 	if (r->cgroup &&
 	    (!ancestor || ancestor(&q->cgroup, r->cgroup_level) != r->cgroup))
 		return 0;
-	q->transport = r->transport;
-	q->path = r->path;
+	q->wish = r->wish;
 	return 1; /* ends bpf_loop */
 }
 
-/* Fill transport and path. `step` is a bpf_loop callback around policy_rule. */
+/* Fill the wish. `step` is a bpf_loop callback around policy_rule. */
 static __always_inline void policy_decide(struct policy_query *q, void *step)
 {
 	__u32 zero = 0, half;
 	struct shunt_settings *s = bpf_map_lookup_elem(&settings, &zero);
 
-	q->transport = SHUNT_TCP;
+	__builtin_memset(&q->wish, 0, sizeof(q->wish)); /* SHUNT_TCP */
 	if (!s)
 		return;
 	half = s->rules_half & 1;
 	q->base = half * SHUNT_MAX_RULES;
-	q->transport = s->default_transport;
-	q->path = s->default_path;
+	q->wish = s->wish;
 	bpf_loop(half ? s->n_rules[1] : s->n_rules[0], step, q, 0);
 }
 

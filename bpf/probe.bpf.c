@@ -12,12 +12,32 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Write IP header and body over what follows Ethernet. The checksum offload of
- * the packet that this one was stays armed: it ends in body->scratch. */
+/*
+ * The checksum offload of the packet that a probe was stays armed: whoever
+ * carries it out sums the probe and writes the outcome's complement into
+ * scratch. So let that be what is in scratch already: with p in it and a sum s
+ * of the rest, -(s + p) = p. Then a transport's checksum over the probe is
+ * right either way. A half, in ones' complement, is a rotation to the right.
+ */
+static __always_inline __be16 stable_scratch(const struct shunt_probe *b)
+{
+	const __u32 *w = (const __u32 *)b;
+	__u64 sum = 0;
+	__u16 minus;
+
+	for (unsigned int i = 0; i < sizeof(*b) / 4; i++)
+		sum += w[i];
+	minus = ~shunt_fold(sum);
+	return minus >> 1 | minus << 15;
+}
+
+/* Write IP header and body over what follows Ethernet. */
 static __always_inline int write_probe(struct __sk_buff *skb, bool v6,
 				       struct shunt_flow *f, __u8 flags,
 				       __u32 echo)
 {
+	__u32 number = f->transport;
+	struct shunt_transport *t = bpf_map_lookup_elem(&transports, &number);
 	struct shunt_probe b = {
 		.magic = bpf_htons(SHUNT_PROBE_MAGIC),
 		.version = SHUNT_PROBE_VERSION,
@@ -27,7 +47,6 @@ static __always_inline int write_probe(struct __sk_buff *skb, bool v6,
 		.token = bpf_htonl(f->token_remote),
 		.nonce = bpf_htonl(f->nonce),
 		.echo = bpf_htonl(echo),
-		.transport = f->transport,
 	};
 	struct ipv6hdr h6 = {
 		.version = 6,
@@ -46,6 +65,9 @@ static __always_inline int write_probe(struct __sk_buff *skb, bool v6,
 		.daddr = f->key.remote.w[3],
 	};
 
+	if (t)
+		b.transport = t->id;
+	b.scratch = stable_scratch(&b);
 	if (v6) {
 		__builtin_memcpy(&h6.saddr, &f->key.local, 16);
 		__builtin_memcpy(&h6.daddr, &f->key.remote, 16);
@@ -82,10 +104,13 @@ int shunt_probe_out(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	number = f->transport;
 	s->slot = slot;
+	s->token_local = f->token_local;
 	s->sport = f->sport;
+	s->headers = len - ETH_HLEN;
 	s->v6 = v6;
 	s->probe = 1;
-	s->reply_ifindex = 0;
+	s->coverage = SHUNT_COVERAGE_FULL;
+	s->out_ifindex = 0;
 	shunt_count(s, SHUNT_CNT_PROBE);
 	bpf_tail_call(skb, &encap_progs, number);
 	return TC_ACT_SHOT;
@@ -130,11 +155,17 @@ int shunt_probe_in(struct __sk_buff *skb)
 		if (f->tx == SHUNT_TX_PROBING)
 			tx_redirect(f);
 	}
+	if (b.flags & SHUNT_PROBE_GONE && bpf_ntohl(b.echo) == f->nonce &&
+	    f->tx == SHUNT_TX_PROBING)
+		tx_fallback(f, SHUNT_REASON_WITHDRAWN, now);
 	if (!(b.flags & SHUNT_PROBE_ASKS))
 		return TC_ACT_SHOT; /* consumed */
 
 	shunt_count(s, SHUNT_CNT_PROBE_RX);
-	if (f->tx == SHUNT_TX_PROBING) {
+	number = f->transport;
+	if (!deployed(number)) {
+		flags = SHUNT_PROBE_GONE;
+	} else if (f->tx == SHUNT_TX_PROBING) {
 		flags |= SHUNT_PROBE_ASKS;
 		f->probes++;
 		f->probe_tick = to_tick(now);
@@ -142,9 +173,9 @@ int shunt_probe_in(struct __sk_buff *skb)
 	if (swap_mac(skb) ||
 	    write_probe(skb, s->v6, f, flags, bpf_ntohl(b.nonce)))
 		return TC_ACT_SHOT;
-	number = f->transport;
 	s->sport = f->sport;
-	s->reply_ifindex = skb->ifindex;
+	s->coverage = SHUNT_COVERAGE_FULL;
+	s->out_ifindex = skb->ifindex;
 	bpf_tail_call(skb, &encap_progs, number);
 	return TC_ACT_SHOT;
 }

@@ -135,9 +135,9 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 
 	find_cgroup(ctx, &q.cgroup);
 	policy_decide(&q, connect_step);
-	hs.transport = q.transport;
-	hs.path = q.path;
-	if (q.transport == SHUNT_TCP) {
+	hs.wish = q.wish;
+	hs.transport = q.wish.transports[0];
+	if (hs.transport == SHUNT_TCP) {
 		hs.stage = SHUNT_HS_REFUSED;
 		hs.reason = SHUNT_REASON_POLICY;
 	} else {

@@ -43,6 +43,10 @@ static const struct hook hook_egress = {
 	BPF_TC_EGRESS, SHUNT_TCX_EGRESS, 0, PRIORITY_EGRESS, "egress",
 };
 
+static const struct hook hook_hop = {
+	BPF_TC_INGRESS, SHUNT_TCX_INGRESS, 0, PRIORITY_INGRESS, "hop",
+};
+
 const char *attach_name(unsigned attach)
 {
 	return attach == SHUNT_ATTACH_TCX ? "tcx" : "clsact";
@@ -270,6 +274,27 @@ int attach_egress(const char *dir, unsigned i, const struct shunt_device *entry)
 			 entry->attach == SHUNT_ATTACH_TCX ? ATTACH_TCX
 							   : ATTACH_CLSACT,
 			 &hook_egress, "shunt_egress");
+}
+
+int attach_hop(const char *dir, unsigned i, const struct shunt_device *device,
+	       const char *far, __u32 ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+	struct shunt_device end = {.ifindex = ifindex,
+				   .attach = device->attach};
+	int err = 0;
+
+	snprintf(end.name, sizeof(end.name), "%s", far);
+	/* Goes away with the veth: nobody has to know that it is ours. */
+	if (end.attach == SHUNT_ATTACH_CLSACT)
+		err = bpf_tc_hook_create(&tc);
+	if (err && err != -EEXIST)
+		return shunt_err(err, "%s: no clsact: %s", far, strerror(-err));
+	return attach_tc(dir, i, &end,
+			 end.attach == SHUNT_ATTACH_TCX ? ATTACH_TCX
+							: ATTACH_CLSACT,
+			 &hook_hop, "shunt_hop");
 }
 
 void detach_egress(const char *dir, unsigned i,

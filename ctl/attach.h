@@ -45,6 +45,9 @@ int attach_ingress(const char *dir, unsigned i, const struct device *dev,
 		   struct shunt_device *entry);
 int attach_egress(const char *dir, unsigned i,
 		  const struct shunt_device *entry);
+/* The far end of the device's segmentation hop. */
+int attach_hop(const char *dir, unsigned i, const struct shunt_device *device,
+	       const char *far, __u32 ifindex);
 int attach_sock_ops(const char *dir, const struct cgroup *cg);
 
 /* Undo, each as far as it got; silent where there is nothing to undo. */

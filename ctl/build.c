@@ -3,6 +3,8 @@
 #include "attach.h"
 #include "cgroup.h"
 #include "ctl.h"
+#include "deploy.h"
+#include "hop.h"
 #include "instance.h"
 #include "out.h"
 #include "teardown.h"
@@ -77,21 +79,6 @@ static bool planned(const struct build *b, enum shunt_ingress ingress)
 		if (b->plans[i].ingress == ingress)
 			return true;
 	return false;
-}
-
-/* The default may be none but a built-in: no other is there yet. */
-static int check_default(const char *name)
-{
-	const char *builtin;
-
-	if (!strcmp(name, "tcp"))
-		return 0;
-	for (size_t i = 0; (builtin = transport_builtin(i)); i++)
-		if (!strcmp(name, builtin))
-			return 0;
-	return shunt_err(-ENOENT,
-			 "%s: no such transport; --default takes tcp or %s",
-			 name, transport_builtin(0));
 }
 
 static int check_not_up(struct build *b)
@@ -194,8 +181,6 @@ static int write_settings(const struct build *b, const struct shunt_bpf *skel)
 {
 	struct shunt_settings settings = {
 		.abi = SHUNT_ABI,
-		.default_transport = SHUNT_TCP,
-		.default_path = SHUNT_PATH_SEGMENT,
 		.max_flows = b->options->max_flows,
 		.netns_cookie = b->host.netns_cookie,
 		.started_ns = now_ns(),
@@ -203,15 +188,13 @@ static int write_settings(const struct build *b, const struct shunt_bpf *skel)
 	};
 	struct shunt_transport all[SHUNT_MAX_TRANSPORTS];
 	__u32 zero = 0;
-	int number, err;
+	int err;
 
 	err = transport_read_all(b->dir, all);
+	if (!err)
+		err = wish_parse(&b->options->wish, all, &settings.wish);
 	if (err)
 		return err;
-	number = transport_by_name(all, b->options->default_transport);
-	if (number < 0)
-		return number;
-	settings.default_transport = number;
 	err = bpf_map_update_elem(bpf_map__fd(skel->maps.settings), &zero,
 				  &settings, BPF_ANY);
 	if (err)
@@ -246,7 +229,7 @@ static int load(const struct build *b)
 	if (!err)
 		err = fill_stages(skel);
 	if (!err)
-		err = transport_load_builtin(b->dir);
+		err = deploy_builtins(b->dir);
 	if (!err)
 		err = write_settings(b, skel);
 out:
@@ -315,8 +298,19 @@ static int attach(struct build *b)
 				     options->attach, &b->entries[i]);
 	for (unsigned i = 0; !err && i < options->n_devices; i++)
 		err = attach_egress(b->dir, i, &b->entries[i]);
+	return err;
+}
+
+/* The hops are ours as long as the devices: what attach() found is needed. */
+static int make_hops(const struct build *b)
+{
+	struct instance in = {.host = HOST_INIT};
+	int err;
+
+	strcpy(in.dir, b->dir);
+	err = instance_read_settings(&in);
 	if (!err)
-		err = attach_sock_ops(b->dir, &b->cgroup);
+		err = hops_for_policy(&in);
 	return err;
 }
 
@@ -326,6 +320,10 @@ static int build(struct build *b)
 
 	if (!err)
 		err = attach(b);
+	if (!err)
+		err = make_hops(b);
+	if (!err)
+		err = attach_sock_ops(b->dir, &b->cgroup);
 	return err;
 }
 
@@ -348,8 +346,6 @@ int instance_up(const struct up_options *options)
 	int err;
 
 	err = check_devices(b);
-	if (!err)
-		err = check_default(options->default_transport);
 	if (!err)
 		err = probes_check(options->probes, options->n_probes);
 	if (!err)

@@ -36,6 +36,7 @@ extern const struct command command_down;
 extern const struct command command_status;
 extern const struct command command_run;
 extern const struct command command_policy;
+extern const struct command command_transport;
 extern const struct command command_flows;
 extern const struct command command_stats;
 extern const struct command command_peers;
@@ -69,8 +70,20 @@ struct option;
  */
 int next_option(struct context *ctx, int argc, char **argv,
 		const char *short_options, const struct option *options);
-/* For commands that take -j and nothing else. */
+/* For commands that take -j, and arguments from optind on, */
+int common_options(struct context *ctx, int argc, char **argv);
+/* … or no arguments either. */
 int no_options(struct context *ctx, int argc, char **argv);
+
+/* `shunt COMMAND VERB …`: hands on what is behind the verb. A table ends with a
+ * name of NULL. */
+struct verb {
+	const char *name;
+	int (*run)(struct context *ctx, int argc, char **argv);
+};
+
+int run_verb(struct context *ctx, int argc, char **argv,
+	     const struct verb *verbs);
 /*
  * `--dev a b --dev c,d`: hand over what next_option() returns, which has to be
  * asked with "-" and "d:"; other options are left alone.

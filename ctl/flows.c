@@ -40,6 +40,7 @@ struct row {
 	__u8 role;
 	__u8 transport;
 	__u8 path;
+	__u8 coverage;
 	__u8 reason;
 	__u64 tx_bytes;
 	__u64 rx_bytes;
@@ -82,6 +83,9 @@ static int add_flow(const void *key, const void *value, void *arg)
 		.role = flow->role,
 		.transport = flow->transport,
 		.path = flow->path,
+		.coverage = flow->flags & SHUNT_F_HEADERS
+				    ? SHUNT_COVERAGE_HEADERS
+				    : SHUNT_COVERAGE_FULL,
 		.reason = flow->reason,
 		.tx_bytes = flow->tx_bytes,
 		.rx_bytes = flow->rx_bytes,
@@ -128,7 +132,8 @@ static int add_handshake(const void *key, const void *value, void *arg)
 							: SHUNT_STATE_TCP,
 		.role = hs->role,
 		.transport = hs->transport,
-		.path = hs->path,
+		.path = hs->wish.path,
+		.coverage = hs->coverage,
 		.reason = handshake_reason(hs, list->now),
 		.created_ns = hs->created_ns,
 		.seen_ns = hs->created_ns,
@@ -173,14 +178,16 @@ static json_t *row_json(const struct list *list, const struct row *row)
 	char local[ENDPOINT_LEN], remote[ENDPOINT_LEN];
 
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:f, s:f}",
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:f,"
+		" s:f}",
 		"local",
 		format_endpoint(local, &row->key.local, row->key.lport),
 		"remote",
 		format_endpoint(remote, &row->key.remote, row->key.rport),
 		"role", role_name(row->role), "transport",
 		transport_name(list->transports, row->transport), "path",
-		path_name(row->path), "state", state_name(row->state), "reason",
+		path_name(row->path), "coverage", coverage_name(row->coverage),
+		"state", state_name(row->state), "reason",
 		reason_name(row->reason), "tx_bytes", (json_int_t)row->tx_bytes,
 		"rx_bytes", (json_int_t)row->rx_bytes, "id", row->id, "age",
 		seconds(ns_since(list->now, row->created_ns)), "idle",
@@ -211,6 +218,7 @@ static void print_table(const struct list *list)
 {
 	char local[ENDPOINT_LEN], remote[ENDPOINT_LEN];
 	char tx[SIZE_LEN], rx[SIZE_LEN];
+	char via[SHUNT_NAME_LEN + 10];
 	int local_width = strlen("LOCAL"), remote_width = strlen("REMOTE");
 
 	for (size_t i = 0; i < list->n; i++) {
@@ -230,10 +238,13 @@ static void print_table(const struct list *list)
 		const struct row *row = &list->rows[i];
 		const char *note;
 
+		snprintf(via, sizeof(via), "%s%s",
+			 transport_name(list->transports, row->transport),
+			 row->coverage == SHUNT_COVERAGE_HEADERS ? " (headers)"
+								 : "");
 		note = row->state == SHUNT_STATE_REDIRECTED ||
 				       row->state == SHUNT_STATE_CLOSED
-			       ? transport_name(list->transports,
-						row->transport)
+			       ? via
 			       : reason_name(row->reason);
 		printf("%-*s %c %-*s %-10s %4s %4s %s\n", local_width,
 		       format_endpoint(local, &row->key.local, row->key.lport),

@@ -19,7 +19,7 @@ int instance_map(const struct instance *in, const char *name)
 	return fd;
 }
 
-static int read_settings(struct instance *in)
+int instance_read_settings(struct instance *in)
 {
 	__u32 zero = 0;
 	int fd, err;
@@ -77,7 +77,7 @@ static int open_common(struct instance *in, bool lock, bool quiet)
 				       "`shunt up --dev IF` starts it");
 		goto out;
 	}
-	err = read_settings(in);
+	err = instance_read_settings(in);
 out:
 	if (err)
 		instance_close(in);

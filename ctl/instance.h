@@ -11,6 +11,7 @@
 #include "host.h"
 #include "pins.h"
 #include "probe.h"
+#include "wish.h"
 
 #include <shunt/shared.h>
 
@@ -27,7 +28,7 @@ struct up_options {
 	enum ingress_choice ingress;
 	enum attach_choice attach;
 	__u32 max_flows;
-	const char *default_transport;
+	struct wish_text wish; /* of connections that no rule matches */
 	/* What the kernel must have: probes_required, or a test's. */
 	const struct probe *probes;
 	size_t n_probes;
@@ -49,6 +50,7 @@ void instance_close(struct instance *in);
 
 /* A descriptor of a pinned map, or an error, explained. */
 int instance_map(const struct instance *in, const char *name);
+int instance_read_settings(struct instance *in);
 int instance_write_settings(struct instance *in);
 /* Entries of the map `devices` that are in use, at most SHUNT_MAX_DEVICES. */
 int instance_devices(const struct instance *in, struct shunt_device *devices);

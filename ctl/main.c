@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&command_up,	 &command_down,	   &command_status, &command_run,
-	&command_policy, &command_flows,   &command_stats,  &command_peers,
-	&command_doctor, &command_version,
+	&command_up,	 &command_down,	     &command_status,  &command_run,
+	&command_policy, &command_transport, &command_flows,   &command_stats,
+	&command_peers,	 &command_doctor,    &command_version,
 };
 
 static void print_help(FILE *out)
@@ -20,7 +20,7 @@ static void print_help(FILE *out)
 	      "lighter transport between two hosts that both run it.\n\n",
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i]->name,
+		fprintf(out, "  %-9s %s\n", commands[i]->name,
 			commands[i]->summary);
 	fputs("\n"
 	      "  -j, --json     print JSON\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The two questions that neither libbpf nor an ioctl answers. */
+/* What neither libbpf nor an ioctl does, by netlink. */
 #ifndef SHUNT_NETLINK_H
 #define SHUNT_NETLINK_H
 
@@ -16,5 +16,13 @@ int netlink_xdp_features(int ifindex, __u64 *features);
 
 #define XDP_FEATURE_BASIC 0x01
 #define XDP_FEATURE_RX_SG 0x20
+
+/* A veth pair of that MTU, down. */
+int netlink_make_veth(const char *name, const char *peer, __u32 mtu);
+/* So that it sends nothing that nobody asked for, when it is set up. */
+int netlink_no_ipv6_address(int ifindex);
+int netlink_set_up(int ifindex);
+/* A veth goes with its peer. */
+int netlink_delete(int ifindex);
 
 #endif

@@ -39,7 +39,7 @@ int next_option(struct context *ctx, int argc, char **argv,
 	return opt;
 }
 
-int no_options(struct context *ctx, int argc, char **argv)
+int common_options(struct context *ctx, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"help", no_argument, NULL, 'h'},
@@ -48,12 +48,44 @@ int no_options(struct context *ctx, int argc, char **argv)
 		{},
 	};
 
-	if (next_option(ctx, argc, argv, ":hjv", options) != -1)
+	return next_option(ctx, argc, argv, ":hjv", options) == -1
+		       ? 0
+		       : -SHUNT_EUSAGE;
+}
+
+int no_options(struct context *ctx, int argc, char **argv)
+{
+	if (common_options(ctx, argc, argv))
 		return -SHUNT_EUSAGE;
 	if (optind < argc)
 		return shunt_usage(ctx, "%s: unexpected argument '%s'",
 				   ctx->command->name, argv[optind]);
 	return 0;
+}
+
+int run_verb(struct context *ctx, int argc, char **argv,
+	     const struct verb *verbs)
+{
+	const char *name = ctx->command->name, *is = argc > 1 ? argv[1] : "";
+	char known[128] = "";
+	int err;
+
+	for (const struct verb *v = verbs; v->name; v++) {
+		if (!strcmp(is, v->name))
+			return v->run(ctx, argc - 1, argv + 1);
+		if (v != verbs)
+			strcat(known, v[1].name ? ", " : " or ");
+		strcat(known, v->name);
+	}
+	if (is[0] && is[0] != '-')
+		return shunt_usage(ctx, "%s: %s, not '%s'", name, known, is);
+	/* `shunt policy -j list`, and --help. */
+	if (!strcmp(is, "-j") || !strcmp(is, "--json")) {
+		ctx->json = true;
+		return run_verb(ctx, argc - 1, argv + 1, verbs);
+	}
+	err = no_options(ctx, argc, argv);
+	return err ? err : shunt_usage(ctx, "%s: %s?", name, known);
 }
 
 /* One name or several with commas; cuts the argument up in place. */

@@ -16,6 +16,12 @@ static const char *const path_names[] = {
 #undef X
 };
 
+static const char *const coverage_names[] = {
+#define X(id, name, text) #name,
+	SHUNT_COVERAGES(X)
+#undef X
+};
+
 static const char *const role_names[] = {
 #define X(id, name, text) #name,
 	SHUNT_ROLES(X)
@@ -51,6 +57,11 @@ static const char *name_of(const char *const *names, size_t n, unsigned i)
 const char *path_name(unsigned path)
 {
 	return name_of(path_names, ARRAY_SIZE(path_names), path);
+}
+
+const char *coverage_name(unsigned coverage)
+{
+	return name_of(coverage_names, ARRAY_SIZE(coverage_names), coverage);
 }
 
 const char *role_name(unsigned role)

@@ -12,6 +12,7 @@
 #define DURATION_LEN 16
 
 const char *path_name(unsigned path);
+const char *coverage_name(unsigned coverage);
 const char *role_name(unsigned role);
 const char *state_name(unsigned state);
 const char *reason_name(unsigned reason);

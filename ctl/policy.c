@@ -2,10 +2,12 @@
 /* shunt policy add | del | list */
 #include "cgroup.h"
 #include "ctl.h"
+#include "hop.h"
 #include "instance.h"
 #include "out.h"
 #include "rules.h"
 #include "transport.h"
+#include "wish.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -14,7 +16,8 @@
 
 static const char help[] =
 	"usage: shunt policy add [--to PREFIX] [--port N[-M]] [--cgroup PATH]\n"
-	"                        [--transport T] [--path segment] [--at N]\n"
+	"                        [--transport T[,T...]] [--coverage C]\n"
+	"                        [--path segment] [--at N]\n"
 	"       shunt policy del N\n"
 	"       shunt policy list [-j]\n"
 	"\n"
@@ -30,7 +33,17 @@ static const char help[] =
 	"                 we make, the local one of those that we accept\n"
 	"  --cgroup PATH  made by a process in this cgroup (v2) or below;\n"
 	"                 absolute, or below the mount of cgroup v2\n"
-	"  --transport T  udp (default), or tcp: leave it alone\n"
+	"  --transport T,...  in order of preference: the first that both "
+	"ends\n"
+	"                 have is used (default udp). tcp, leaving it alone, "
+	"is\n"
+	"                 what is left; `shunt transport list` shows the "
+	"others\n"
+	"  --coverage C   full (default), or headers: with udplite, what is\n"
+	"                 damaged on the way reaches the application instead "
+	"of\n"
+	"                 being sent again. Both ends' policies have to say "
+	"so\n"
 	"  --path P       segment (the default)\n"
 	"  --at N         becomes rule N; without: the last one\n"
 	"\n"
@@ -42,7 +55,7 @@ static const char help[] =
 struct addition {
 	struct shunt_rule rule;
 	const char *cgroup;
-	const char *transport;
+	struct wish_text wish;
 	unsigned long at; /* 0: last */
 };
 
@@ -57,6 +70,7 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 		{"port", required_argument, NULL, 'p'},
 		{"cgroup", required_argument, NULL, 'c'},
 		{"transport", required_argument, NULL, 'T'},
+		{"coverage", required_argument, NULL, 'C'},
 		{"path", required_argument, NULL, 'P'},
 		{"at", required_argument, NULL, 'a'},
 		{},
@@ -80,7 +94,10 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 			add->cgroup = optarg;
 			break;
 		case 'T':
-			add->transport = optarg;
+			add->wish.transports = optarg;
+			break;
+		case 'C':
+			add->wish.coverage = optarg;
 			break;
 		case 'P':
 			if (parse_path(ctx, optarg))
@@ -112,12 +129,9 @@ static int resolve(const struct instance *in, struct addition *add)
 	err = transport_read_all(in->dir, all);
 	if (err)
 		return err;
-	err = transport_by_name(all, add->transport);
-	if (err < 0)
+	err = wish_parse(&add->wish, all, &add->rule.wish);
+	if (err || !add->cgroup)
 		return err;
-	add->rule.transport = err;
-	if (!add->cgroup)
-		return 0;
 	err = cgroup_open(&in->host, add->cgroup, &cg);
 	if (err)
 		return err;
@@ -131,7 +145,7 @@ static int run_add(struct context *ctx, int argc, char **argv)
 {
 	struct addition add = {
 		.rule = RULE_ANY,
-		.transport = "udp",
+		.wish = WISH_TEXT,
 	};
 	struct instance in;
 	struct rules rules;
@@ -160,6 +174,8 @@ static int run_add(struct context *ctx, int argc, char **argv)
 	err = rules_insert(&rules, add.at, &add.rule);
 	if (!err)
 		err = rules_write(&in, &rules);
+	if (!err)
+		err = hops_for_policy(&in);
 out:
 	instance_close(&in);
 	return err;
@@ -169,18 +185,12 @@ out:
 
 static int run_del(struct context *ctx, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"help", no_argument, NULL, 'h'},
-		{"json", no_argument, NULL, 'j'},
-		{"verbose", no_argument, NULL, 'v'},
-		{},
-	};
 	struct instance in;
 	struct rules rules;
 	unsigned long at;
 	int err;
 
-	if (next_option(ctx, argc, argv, ":hjv", options) != -1)
+	if (common_options(ctx, argc, argv))
 		return -SHUNT_EUSAGE;
 	if (optind + 1 != argc)
 		return shunt_usage(ctx, "policy del: takes one number");
@@ -227,25 +237,27 @@ static int print_array(const struct instance *in, const struct rules *rules,
 		       const struct shunt_transport *all)
 {
 	char prefix[PREFIX_LEN], cgroup[PATH_MAX];
+	const struct shunt_wish *wish = &in->settings.wish;
 	json_t *array = json_array(), *json;
 
 	for (unsigned i = 0; i < rules->n; i++) {
 		const struct shunt_rule *rule = &rules->rule[i];
 
 		json = json_pack(
-			"{s:i, s:s, s:[i, i], s:s, s:s, s:s, s:b}", "rule",
+			"{s:i, s:s, s:[i, i], s:s, s:o, s:s, s:s, s:b}", "rule",
 			i + 1, "to", rule_format_prefix(prefix, rule), "port",
 			rule->port_lo, rule->port_hi, "cgroup",
-			cgroup_text(in, rule->cgroup, cgroup), "transport",
-			transport_name(all, rule->transport), "path",
-			path_name(rule->path), "default", 0);
+			cgroup_text(in, rule->cgroup, cgroup), "transports",
+			wish_json(&rule->wish, all), "coverage",
+			coverage_name(rule->wish.coverage), "path",
+			path_name(rule->wish.path), "default", 0);
 		json_array_append_new(array, json);
 	}
-	json = json_pack(
-		"{s:n, s:s, s:[i, i], s:s, s:s, s:s, s:b}", "rule", "to", "any",
-		"port", 0, 65535, "cgroup", "any", "transport",
-		transport_name(all, in->settings.default_transport), "path",
-		path_name(in->settings.default_path), "default", 1);
+	json = json_pack("{s:n, s:s, s:[i, i], s:s, s:o, s:s, s:s, s:b}",
+			 "rule", "to", "any", "port", 0, 65535, "cgroup", "any",
+			 "transports", wish_json(wish, all), "coverage",
+			 coverage_name(wish->coverage), "path",
+			 path_name(wish->path), "default", 1);
 	json_array_append_new(array, json);
 	return print_json(array);
 }
@@ -253,9 +265,9 @@ static int print_array(const struct instance *in, const struct rules *rules,
 static void print_table(const struct instance *in, const struct rules *rules,
 			const struct shunt_transport *all)
 {
-	static const char line[] = "%4s  %-22s %-11s %-9s %-8s %s\n";
+	static const char line[] = "%4s  %-18s %-11s %-20s %-8s %s\n";
 	char prefix[PREFIX_LEN], ports[PORTS_LEN], cgroup[PATH_MAX];
-	char number[16];
+	char number[16], wish[WISH_LEN];
 
 	printf(line, "RULE", "TO", "PORT", "TRANSPORT", "PATH", "CGROUP");
 	for (unsigned i = 0; i < rules->n; i++) {
@@ -264,13 +276,13 @@ static void print_table(const struct instance *in, const struct rules *rules,
 		snprintf(number, sizeof(number), "%u", i + 1);
 		printf(line, number, rule_format_prefix(prefix, rule),
 		       rule_format_ports(ports, rule),
-		       transport_name(all, rule->transport),
-		       path_name(rule->path),
+		       wish_format(wish, &rule->wish, all),
+		       path_name(rule->wish.path),
 		       cgroup_text(in, rule->cgroup, cgroup));
 	}
 	printf(line, "else", "any", "any",
-	       transport_name(all, in->settings.default_transport),
-	       path_name(in->settings.default_path), "any");
+	       wish_format(wish, &in->settings.wish, all),
+	       path_name(in->settings.wish.path), "any");
 }
 
 static int run_list(struct context *ctx, int argc, char **argv)
@@ -300,27 +312,10 @@ static int run_list(struct context *ctx, int argc, char **argv)
 
 static int run(struct context *ctx, int argc, char **argv)
 {
-	const char *verb = argc > 1 ? argv[1] : "";
+	static const struct verb verbs[] = {
+		{"add", run_add}, {"del", run_del}, {"list", run_list}, {}};
 
-	if (!strcmp(verb, "add"))
-		return run_add(ctx, argc - 1, argv + 1);
-	if (!strcmp(verb, "del"))
-		return run_del(ctx, argc - 1, argv + 1);
-	if (!strcmp(verb, "list"))
-		return run_list(ctx, argc - 1, argv + 1);
-	if (verb[0] != '-')
-		return shunt_usage(ctx, "policy: add, del or list%s%s%s",
-				   verb[0] ? ", not '" : "?", verb,
-				   verb[0] ? "'" : "");
-	/* `shunt policy -j list`, and --help. */
-	if (!strcmp(verb, "-j") || !strcmp(verb, "--json")) {
-		ctx->json = true;
-		return run(ctx, argc - 1, argv + 1);
-	}
-	return no_options(ctx, argc, argv)
-		       ? -SHUNT_EUSAGE
-		       : shunt_usage(ctx, "policy: add, del or "
-					  "list?");
+	return run_verb(ctx, argc, argv, verbs);
 }
 
 const struct command command_policy = {

@@ -2,9 +2,11 @@
 /* shunt run */
 #include "cgroup.h"
 #include "ctl.h"
+#include "hop.h"
 #include "instance.h"
 #include "rules.h"
 #include "transport.h"
+#include "wish.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +18,9 @@
 #include <unistd.h>
 
 static const char help[] =
-	"usage: shunt run [--transport T] [--path segment] [--] CMD [ARG...]\n"
+	"usage: shunt run [--transport T[,T...]] [--coverage C] [--path "
+	"segment]\n"
+	"                 [--] CMD [ARG...]\n"
 	"\n"
 	"Runs a command whose connections go over this transport, whatever "
 	"the\n"
@@ -24,7 +28,11 @@ static const char help[] =
 	"shunt-run-PID with a rule for it at the top of the policy. What the\n"
 	"command leaves running goes on below the policy's other rules.\n"
 	"\n"
-	"  --transport T  udp (default), or tcp: leave this command alone\n"
+	"  --transport T,...  in order of preference (default udp); tcp: "
+	"leave\n"
+	"                 this command alone\n"
+	"  --coverage C   full (default) or headers: see `shunt policy "
+	"--help`\n"
 	"  --path P       segment (the default)\n"
 	"\n"
 	"The exit code is the command's, 128 + N if signal N ended it, 126 or\n"
@@ -33,7 +41,7 @@ static const char help[] =
 	"example: shunt run -- curl -O https://example.org/file\n";
 
 struct run {
-	const char *transport;
+	struct wish_text wish;
 	char **argv;
 	char cgroup[64]; /* name */
 	char path[PATH_MAX];
@@ -69,10 +77,9 @@ static int redirect(struct instance *in, struct run *run, pid_t child)
 	err = transport_read_all(in->dir, all);
 	if (err)
 		return err;
-	err = transport_by_name(all, run->transport);
-	if (err < 0)
+	err = wish_parse(&run->wish, all, &rule.wish);
+	if (err)
 		return err;
-	rule.transport = err;
 	err = cgroup_need_level(&in->host);
 	if (!err)
 		err = rules_read(in, &rules);
@@ -91,6 +98,8 @@ static int redirect(struct instance *in, struct run *run, pid_t child)
 		err = cgroup_add_process(&cg, child);
 	if (!err)
 		err = rules_write(in, &rules);
+	if (!err)
+		err = hops_for_policy(in);
 	if (err)
 		cgroup_dissolve(run->path);
 	else
@@ -250,17 +259,21 @@ static int run(struct context *ctx, int argc, char **argv)
 		{"json", no_argument, NULL, 'j'},
 		{"verbose", no_argument, NULL, 'v'},
 		{"transport", required_argument, NULL, 'T'},
+		{"coverage", required_argument, NULL, 'C'},
 		{"path", required_argument, NULL, 'P'},
 		{},
 	};
-	struct run run = {.transport = "udp"};
+	struct run run = {.wish = WISH_TEXT};
 	int opt, err;
 
 	/* "+": the command's options are its own. */
 	while ((opt = next_option(ctx, argc, argv, "+:hjv", options)) != -1) {
 		switch (opt) {
 		case 'T':
-			run.transport = optarg;
+			run.wish.transports = optarg;
+			break;
+		case 'C':
+			run.wish.coverage = optarg;
 			break;
 		case 'P':
 			if (parse_path(ctx, optarg))

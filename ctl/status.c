@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* shunt status */
 #include "ctl.h"
+#include "hop.h"
 #include "instance.h"
 #include "out.h"
 #include "table.h"
 #include "transport.h"
+#include "wish.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -91,19 +93,28 @@ static int collect(const struct instance *in, struct status *st)
 	return err;
 }
 
+/* The near end of a device's segmentation hop, or "" and false. */
+static bool hop_of(const struct status *st, int i, char hop[static IFNAMSIZ])
+{
+	hop[0] = '\0';
+	return hop_name(st->in->dir, st->devices[i].ifindex, hop);
+}
+
 static int print_object(const struct status *st)
 {
 	const struct shunt_settings *settings = &st->in->settings;
 	json_t *devices = json_array(), *transports = json_array();
+	char hop[IFNAMSIZ];
 
 	for (int i = 0; i < st->n_devices; i++)
 		json_array_append_new(
 			devices,
-			json_pack("{s:s, s:i, s:s, s:s, s:b}", "name",
+			json_pack("{s:s, s:i, s:s, s:s, s:s?, s:b}", "name",
 				  st->devices[i].name, "ifindex",
 				  st->devices[i].ifindex, "ingress",
 				  ingress_name(st->devices[i].ingress),
 				  "attach", attach_name(st->devices[i].attach),
+				  "hop", hop_of(st, i, hop) ? hop : NULL,
 				  "present", st->present[i]));
 	for (int i = 1; i < SHUNT_MAX_TRANSPORTS; i++)
 		if (st->transports[i].deployed)
@@ -119,30 +130,32 @@ static int print_object(const struct status *st)
 						  SHUNT_T_GSO));
 	return print_json(json_pack(
 		"{s:I, s:i, s:s, s:f, s:o, s:s, s:b, s:o, s:{s:i, s:i, s:i},"
-		" s:{s:s, s:s}, s:i}",
+		" s:{s:o, s:s, s:s}, s:i}",
 		"netns_cookie", (json_int_t)settings->netns_cookie, "abi",
 		settings->abi, "since", st->since, "uptime", seconds(st->up_ns),
 		"devices", devices, "cgroup", st->cgroup, "cgroup_attached",
 		st->cgroup_attached, "transports", transports, "flows", "live",
 		st->live, "redirected", st->redirected, "max",
-		settings->max_flows, "default", "transport",
-		transport_name(st->transports, settings->default_transport),
-		"path", path_name(settings->default_path), "rules", st->rules));
+		settings->max_flows, "default", "transports",
+		wish_json(&settings->wish, st->transports), "coverage",
+		coverage_name(settings->wish.coverage), "path",
+		path_name(settings->wish.path), "rules", st->rules));
 }
 
 static void print_text(const struct status *st)
 {
 	const struct shunt_settings *settings = &st->in->settings;
-	char up[DURATION_LEN];
+	char up[DURATION_LEN], wish[WISH_LEN], hop[IFNAMSIZ];
 
 	printf("up since   %s (%s)\n", st->since,
 	       format_duration(up, st->up_ns));
 	printf("namespace  %llu (cookie)\n", settings->netns_cookie);
 	for (int i = 0; i < st->n_devices; i++)
-		printf("device     %s, ingress %s, attached by %s%s\n",
+		printf("device     %s, ingress %s, attached by %s%s%s%s\n",
 		       st->devices[i].name,
 		       ingress_name(st->devices[i].ingress),
 		       attach_name(st->devices[i].attach),
+		       hop_of(st, i, hop) ? ", segmentation hop " : "", hop,
 		       st->present[i] ? "" : " -- is gone");
 	printf("cgroup     %s%s\n", st->cgroup,
 	       st->cgroup_attached ? "" : " -- not attached any more");
@@ -157,8 +170,8 @@ static void print_text(const struct status *st)
 	       st->redirected, settings->max_flows);
 	printf("policy     %u rule%s, then %s (%s)\n", st->rules,
 	       st->rules == 1 ? "" : "s",
-	       transport_name(st->transports, settings->default_transport),
-	       path_name(settings->default_path));
+	       wish_format(wish, &settings->wish, st->transports),
+	       path_name(settings->wish.path));
 }
 
 static int run(struct context *ctx, int argc, char **argv)

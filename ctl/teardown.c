@@ -5,6 +5,7 @@
 #include "attach.h"
 #include "cgroup.h"
 #include "ctl.h"
+#include "hop.h"
 #include "instance.h"
 #include "pins.h"
 
@@ -81,6 +82,7 @@ void teardown(const struct host *host, const char *dir)
 		detach_egress(dir, i, &devices[i]);
 	for (unsigned i = 0; i < n; i++)
 		detach_ingress(dir, i, &devices[i]);
+	hops_remove(dir);
 	dissolve_run_cgroups(host, dir);
 	pin_remove_all(dir);
 }

@@ -9,7 +9,7 @@
 static const char help[] =
 	"usage: shunt up --dev IF... [--cgroup PATH] [--ingress auto|xdp|tc]\n"
 	"                [--attach auto|tcx|clsact] [--flows N]\n"
-	"                [--default udp|tcp]\n"
+	"                [--default T[,T...]] [--coverage full|headers]\n"
 	"\n"
 	"Starts shunt in this network namespace, on these devices. Everything\n"
 	"stays in the kernel when the command has ended, until `shunt down`.\n"
@@ -29,9 +29,10 @@ static const char help[] =
 	"                   kernel has it, else clsact\n"
 	"  --flows N        size of the flow table, 1 to 1000000\n"
 	"                   (default 200000; 245 bytes each)\n"
-	"  --default T      transport of connections that no rule of the "
+	"  --default T,...  transports of connections that no rule of the "
 	"policy\n"
-	"                   matches (default udp)\n"
+	"                   matches, in order: udp (default), udplite, tcp\n"
+	"  --coverage C     for these: see `shunt policy --help`\n"
 	"\n"
 	"example: shunt up --dev eth0 eth1 --ingress tc\n";
 
@@ -77,6 +78,7 @@ static int parse(struct context *ctx, int argc, char **argv,
 		{"attach", required_argument, NULL, 'a'},
 		{"flows", required_argument, NULL, 'f'},
 		{"default", required_argument, NULL, 't'},
+		{"coverage", required_argument, NULL, 'C'},
 		{},
 	};
 	unsigned long number;
@@ -112,7 +114,10 @@ static int parse(struct context *ctx, int argc, char **argv,
 			up->max_flows = number;
 			break;
 		case 't':
-			up->default_transport = optarg;
+			up->wish.transports = optarg;
+			break;
+		case 'C':
+			up->wish.coverage = optarg;
 			break;
 		}
 	}
@@ -132,7 +137,7 @@ static int run(struct context *ctx, int argc, char **argv)
 	struct device_list devices = {};
 	struct up_options up = {
 		.max_flows = SHUNT_MAX_FLOWS,
-		.default_transport = "udp",
+		.wish = WISH_TEXT,
 		.probes = probes_required,
 		.n_probes = n_probes_required,
 	};

@@ -25,7 +25,6 @@ static const char *const features[] = {
 static int run(struct context *ctx, int argc, char **argv)
 {
 	json_t *list, *transports;
-	const char *name;
 	int err;
 
 	err = no_options(ctx, argc, argv);
@@ -38,8 +37,8 @@ static int run(struct context *ctx, int argc, char **argv)
 		for (size_t i = 0; i < ARRAY_SIZE(features); i++)
 			printf(" %s", features[i]);
 		printf("\ntransports:");
-		for (size_t i = 0; (name = transport_builtin(i)); i++)
-			printf(" %s", name);
+		for (const struct builtin *b = builtins; b->name; b++)
+			printf(" %s", b->name);
 		putchar('\n');
 		return 0;
 	}
@@ -47,8 +46,8 @@ static int run(struct context *ctx, int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
 		json_array_append_new(list, json_string(features[i]));
 	transports = json_array();
-	for (size_t i = 0; (name = transport_builtin(i)); i++)
-		json_array_append_new(transports, json_string(name));
+	for (const struct builtin *b = builtins; b->name; b++)
+		json_array_append_new(transports, json_string(b->name));
 	return print_json(json_pack("{s:s, s:i, s:s, s:o, s:o}", "version",
 				    SHUNT_VERSION, "abi", SHUNT_ABI, "libbpf",
 				    libbpf_version_string(), "features", list,

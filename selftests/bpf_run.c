@@ -35,15 +35,12 @@ static int put_prog(int map, __u32 index, const struct bpf_program *p)
 	return map_put(map, index, &fd);
 }
 
-static int load_transport(struct rig *r)
+static int share_maps(struct rig *r, struct bpf_object *transport)
 {
 	struct bpf_map *mine, *theirs;
 	int err;
 
-	r->udp = udp_bpf__open();
-	if (!r->udp)
-		return -errno;
-	bpf_object__for_each_map (mine, r->udp->obj) {
+	bpf_object__for_each_map (mine, transport) {
 		theirs = bpf_object__find_map_by_name(r->hooks->obj,
 						      bpf_map__name(mine));
 		if (!theirs)
@@ -52,7 +49,29 @@ static int load_transport(struct rig *r)
 		if (err)
 			return err;
 	}
-	return udp_bpf__load(r->udp);
+	return 0;
+}
+
+static int load_transports(struct rig *r)
+{
+	r->udp = udp_bpf__open();
+	r->udplite = udplite_bpf__open();
+	if (!r->udp || !r->udplite)
+		return -errno;
+	return share_maps(r, r->udp->obj) ?: share_maps(r, r->udplite->obj) ?:
+	       udp_bpf__load(r->udp) ?: udplite_bpf__load(r->udplite);
+}
+
+static int put_transport(struct rig *r, __u32 number,
+			 const struct shunt_transport *t,
+			 const struct bpf_program *encap,
+			 const struct bpf_program *decap_tc,
+			 const struct bpf_program *decap_xdp)
+{
+	return put_prog(MAP_FD(r, encap_progs), number, encap) ?:
+	       put_prog(MAP_FD(r, decap_tc_progs), number, decap_tc) ?:
+	       put_prog(MAP_FD(r, decap_xdp_progs), number, decap_xdp) ?:
+	       map_put(MAP_FD(r, transports), number, t);
 }
 
 static int fill_maps(struct rig *r)
@@ -63,20 +82,29 @@ static int fill_maps(struct rig *r)
 				      .header_len = 8,
 				      .flags = SHUNT_T_GSO,
 				      .version = 1,
-				      .deployed = 1};
+				      .port = htons(6080),
+				      .id = htons(0x3f86),
+				      .deployed = SHUNT_DEPLOYED};
+	struct shunt_transport udplite = {.name = "udplite",
+					  .ip_proto = IPPROTO_UDPLITE,
+					  .header_len = 8,
+					  .flags = SHUNT_T_COVERAGE,
+					  .version = 1,
+					  .port = htons(6080),
+					  .id = htons(0x9d31),
+					  .deployed = SHUNT_DEPLOYED};
 	struct shunt_settings s = {.abi = SHUNT_ABI,
-				   .default_transport = SHUNT_UDP,
+				   .wish = {.transports = {SHUNT_UDP}},
 				   .max_flows = r->max_flows};
 	int st = MAP_FD(r, stages);
 
-	return map_put(MAP_FD(r, transports), SHUNT_UDP, &udp) ?:
+	return put_transport(r, SHUNT_UDP, &udp, r->udp->progs.encap,
+			     r->udp->progs.decap_tc, r->udp->progs.decap_xdp) ?:
+	       put_transport(r, SHUNT_UDPLITE, &udplite,
+			     r->udplite->progs.encap,
+			     r->udplite->progs.decap_tc,
+			     r->udplite->progs.decap_xdp) ?:
 	       map_put(MAP_FD(r, settings), 0, &s) ?:
-	       put_prog(MAP_FD(r, encap_progs), SHUNT_UDP,
-			r->udp->progs.encap) ?:
-	       put_prog(MAP_FD(r, decap_tc_progs), SHUNT_UDP,
-			r->udp->progs.decap_tc) ?:
-	       put_prog(MAP_FD(r, decap_xdp_progs), SHUNT_UDP,
-			r->udp->progs.decap_xdp) ?:
 	       put_prog(st, SHUNT_TAIL_SYN_OUT, h->progs.shunt_syn_out) ?:
 	       put_prog(st, SHUNT_TAIL_SYN_IN, h->progs.shunt_syn_in) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_OUT, h->progs.shunt_probe_out) ?:
@@ -105,7 +133,7 @@ int rig_open(struct rig *r, uint32_t max_flows)
 	bpf_map__set_max_entries(h->maps.handshakes, 256);
 	bpf_map__set_max_entries(h->maps.peers, 256);
 	err = shunt_bpf__load(h);
-	err = err ?: load_transport(r);
+	err = err ?: load_transports(r);
 	if (err) {
 		fprintf(stderr, "# cannot load the BPF objects: %s\n",
 			strerror(-err));
@@ -125,6 +153,7 @@ int rig_open(struct rig *r, uint32_t max_flows)
 void rig_close(struct rig *r)
 {
 	udp_bpf__destroy(r->udp);
+	udplite_bpf__destroy(r->udplite);
 	shunt_bpf__destroy(r->hooks);
 }
 

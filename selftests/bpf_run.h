@@ -32,6 +32,7 @@ enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_PROGS };
 struct rig {
 	struct shunt_bpf *hooks;
 	struct udp_bpf *udp;
+	struct udplite_bpf *udplite;
 	int prog[RIG_PROGS];
 	uint32_t max_flows;
 	uint32_t ifindex; /* device of the skbs; 0: loopback */

@@ -94,7 +94,7 @@ static enum fate probe_fate(const struct ip *in, bool xdp,
 
 	if (xdp || in->total != in->hlen + 28 || in->hlen > 40 ||
 	    (!in->v6 && in->hlen != 20) || get16(b) != 0x5348 || b[2] != 1 ||
-	    b[24] != 1)
+	    get16(b + 24) != 0x3f86)
 		return FATE_PASS;
 	k = find_flow(in, get16(b + 4), get16(b + 6), k, n);
 	return k && get32(b + 8) == k->token ? FATE_PROBE : FATE_PASS;

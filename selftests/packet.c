@@ -269,6 +269,22 @@ void pkt_wrap(struct pkt *p, const struct outer *o)
 	put16(udp + 6, 0);
 }
 
+/* The value of the scratch field: with it there, the sum of all is its own
+ * complement, as docs/wire-format.md wants it. */
+static uint16_t stable_sum(const uint8_t *b, uint32_t len)
+{
+	uint16_t rest = sum16(b, len, 0);
+
+	for (uint32_t v = 0; v <= 0xffff; v++) {
+		uint32_t sum = rest + v;
+
+		sum = (sum & 0xffff) + (sum >> 16);
+		if (sum == (~v & 0xffff))
+			return v;
+	}
+	return 0;
+}
+
 void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
 	       uint32_t token, uint32_t nonce, uint32_t echo)
 {
@@ -298,7 +314,8 @@ void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
 	put32(b + 8, token);
 	put32(b + 12, nonce);
 	put32(b + 20, echo);
-	b[24] = 1; /* udp */
+	put16(b + 24, 0x3f86); /* udp */
+	put16(b + 16, stable_sum(b, 28));
 	pkt_wrap(p, &(struct outer){.sport = FLOW_PORT,
 				    .dport = GUE_PORT,
 				    .proto = 17});

@@ -6,6 +6,7 @@
 #include "bpf_run.h"
 #include "shunt.skel.h"
 #include "udp.skel.h"
+#include "udplite.skel.h"
 
 #define MAP_FD(r, name) bpf_map__fd((r)->hooks->maps.name)
 

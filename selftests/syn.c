@@ -29,11 +29,15 @@ void add_option(struct seg *s, const void *option, uint8_t len)
 
 void add_wish(struct seg *s, const struct wish *w)
 {
-	uint8_t o[16] = {
-		254,	 16,	       0x53, 0x48, w->version << 4 | w->type,
-		w->path, w->transport, 0};
+	uint8_t o[16] = {254,
+			 16,
+			 0x53,
+			 0x48,
+			 w->version << 4 | w->type,
+			 w->path << 4 | w->coverage};
 
-	put32(o + 8, w->flow);
+	for (int i = 0; i < 3; i++)
+		put16(o + 6 + 2 * i, w->ids[i]);
 	put32(o + 12, w->token);
 	add_option(s, o, sizeof(o));
 }
@@ -87,13 +91,13 @@ bool find_wish(const struct pkt *p, struct wish *w)
 	const uint8_t *o = find_option(p, 254, 0);
 
 	if (!o || find_option(p, 254, 1) || o[1] != 16 ||
-	    get16(o + 2) != 0x5348 || o[7])
+	    get16(o + 2) != 0x5348)
 		return false;
 	*w = (struct wish){.version = o[4] >> 4,
 			   .type = o[4] & 15,
-			   .path = o[5],
-			   .transport = o[6],
-			   .flow = get32(o + 8),
+			   .path = o[5] >> 4,
+			   .coverage = o[5] & 15,
+			   .ids = {get16(o + 6), get16(o + 8), get16(o + 10)},
 			   .token = get32(o + 12)};
 	return true;
 }

@@ -12,10 +12,14 @@ struct wish {
 	uint8_t version;
 	uint8_t type;
 	uint8_t path;
-	uint8_t transport;
-	uint32_t flow;
+	uint8_t coverage;
+	uint16_t ids[3]; /* of transports */
 	uint32_t token;
 };
+
+/* What transports are known by on the wire (docs/wire-format.md). */
+#define ID_UDP	   0x3f86
+#define ID_UDPLITE 0x9d31
 
 /* MSS, SACK permitted, timestamps, window scale: 20 bytes, as Linux does it. */
 extern const uint8_t usual_options[20];
@@ -30,7 +34,7 @@ static inline struct wish a_wish(uint8_t type)
 {
 	return (struct wish){.version = 1,
 			     .type = type,
-			     .transport = 1,
+			     .ids = {ID_UDP},
 			     .token = 0xcafe0001};
 }
 

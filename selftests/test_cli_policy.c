@@ -53,13 +53,22 @@ static size_t count_rules(void)
 	return n;
 }
 
-/* A text field of rule n (from 1). */
+/* A text field of rule n (from 1), or several with commas. */
 static const char *rule(json_t *json, int n, const char *field)
 {
-	const char *text = json_string_value(
-		json_object_get(json_array_get(json, n - 1), field));
+	json_t *value = json_object_get(json_array_get(json, n - 1), field);
+	const char *text = json_string_value(value);
+	static char list[64];
+	size_t i;
+	json_t *one;
 
-	return text ? text : "(none)";
+	if (text)
+		return text;
+	strcpy(list, json_is_array(value) ? "" : "(none)");
+	json_array_foreach (value, i, one)
+		snprintf(list + strlen(list), sizeof(list) - strlen(list),
+			 "%s%s", i ? "," : "", json_string_value(one));
+	return list;
 }
 
 FIXTURE(policy){};
@@ -94,10 +103,10 @@ TEST_F(policy, add_list_del)
 	json = list();
 	ASSERT_EQ(3, json_array_size(json));
 	EXPECT_STREQ("2001:db8::/32", rule(json, 1, "to"));
-	EXPECT_STREQ("tcp", rule(json, 1, "transport"));
+	EXPECT_STREQ("tcp", rule(json, 1, "transports"));
 	EXPECT_STREQ("any", rule(json, 1, "cgroup"));
 	EXPECT_STREQ("10.0.0.0/8", rule(json, 2, "to"));
-	EXPECT_STREQ("udp", rule(json, 2, "transport"));
+	EXPECT_STREQ("udp", rule(json, 2, "transports"));
 	EXPECT_STREQ("segment", rule(json, 2, "path"));
 	EXPECT_EQ(0, json_unpack(json_array_get(json, 1), "{s:[i,i]}", "port",
 				 &lo, &hi));
@@ -144,7 +153,8 @@ TEST_F(policy, what_bpf_sees)
 		EXPECT_EQ(112, r.prefix_len);
 		EXPECT_EQ(80, r.port_lo);
 		EXPECT_EQ(80, r.port_hi);
-		EXPECT_EQ(SHUNT_UDP, r.transport);
+		EXPECT_EQ(SHUNT_UDP, r.wish.transports[0]);
+		EXPECT_EQ(SHUNT_TCP, r.wish.transports[1]);
 		EXPECT_EQ(0, r.cgroup);
 		EXPECT_EQ(0, memcmp(&r.remote.w[2], "\0\0\xff\xff\x0a\x01\0\0",
 				    8));
@@ -158,8 +168,8 @@ TEST_F(policy, refusals_change_nothing)
 	ASSERT_EQ(0, shunt(&o, "policy", "add", "--port", "80"));
 	EXPECT_EQ(1, shunt(&o, "policy", "add", "--transport", "sctp"));
 	EXPECT_NE(NULL, strstr(o.err, "sctp: no such transport is deployed"));
-	EXPECT_NE(NULL, strstr(o.err, "there are: tcp udp"));
-	EXPECT_EQ(1, shunt(&o, "policy", "add", "--transport", "udplite"));
+	EXPECT_NE(NULL, strstr(o.err, "there are: tcp udp udplite"));
+	EXPECT_EQ(1, shunt(&o, "policy", "add", "--transport", "dccp"));
 	EXPECT_EQ(1, shunt(&o, "policy", "add", "--at", "3"));
 	EXPECT_NE(NULL, strstr(o.err, "there are 1 rules, so at most 2"));
 	EXPECT_EQ(1, shunt(&o, "policy", "add", "--cgroup", "/tmp"));
@@ -283,12 +293,12 @@ TEST_F(run, rule_and_cgroup_while_it_runs)
 	json = cli_json(&o);
 	ASSERT_EQ(3, json_array_size(json));
 	EXPECT_STREQ(name, rule(json, 1, "cgroup"));
-	EXPECT_STREQ("udp", rule(json, 1, "transport"));
+	EXPECT_STREQ("udp", rule(json, 1, "transports"));
 	EXPECT_STREQ("any", rule(json, 2, "cgroup"));
 	json_decref(json);
 	EXPECT_EQ(0, cli_sh(&o, "$S run --transport tcp -- $S policy list -j"));
 	json = cli_json(&o);
-	EXPECT_STREQ("tcp", rule(json, 1, "transport"));
+	EXPECT_STREQ("tcp", rule(json, 1, "transports"));
 	json_decref(json);
 	EXPECT_EQ(1, count_rules());
 	EXPECT_EQ(1, cli_sh(&o, "ls -d %s/%s", cgroup2(), name) != 0);

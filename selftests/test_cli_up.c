@@ -96,7 +96,7 @@ TEST_F(ways, up_status_down)
 		EXPECT_TRUE(json_is_true(json_object_get(entry, "present")));
 	}
 	EXPECT_TRUE(json_is_true(json_object_get(json, "cgroup_attached")));
-	EXPECT_EQ(1, json_array_size(json_object_get(json, "transports")));
+	EXPECT_EQ(2, json_array_size(json_object_get(json, "transports")));
 	EXPECT_EQ(SHUNT_MAX_FLOWS,
 		  json_integer_value(json_object_get(
 			  json_object_get(json, "flows"), "max")));
@@ -307,7 +307,8 @@ TEST_F(up, not_root)
 TEST_F(up, unknown_transport)
 {
 	shunt(&o, "up", "--dev", "v0", "--default", "sctp");
-	EXPECT_REFUSED("sctp: no such transport; --default takes tcp or udp");
+	EXPECT_REFUSED("sctp: no such transport is deployed; there are: tcp "
+		       "udp udplite");
 }
 
 static int missing(char *detail, size_t size)
@@ -327,7 +328,7 @@ static int up_on_an_old_kernel(void *arg)
 		.devices = devices,
 		.n_devices = 1,
 		.max_flows = 1,
-		.default_transport = "udp",
+		.wish = WISH_TEXT,
 		.probes = probes,
 		.n_probes = 1,
 	};
@@ -363,8 +364,10 @@ TEST_F(up, flows_and_default)
 	EXPECT_EQ(77, json_integer_value(json_object_get(
 			      json_object_get(json, "flows"), "max")));
 	EXPECT_STREQ("tcp",
-		     json_string_value(json_object_get(
-			     json_object_get(json, "default"), "transport")));
+		     json_string_value(json_array_get(
+			     json_object_get(json_object_get(json, "default"),
+					     "transports"),
+			     0)));
 	json_decref(json);
 }
 

@@ -42,6 +42,7 @@ static void answered(struct rig *r, const struct shunt_key *k, __u8 stage)
 {
 	struct shunt_handshake hs = {.stage = stage,
 				     .role = SHUNT_ROLE_PASSIVE,
+				     .wish = {.transports = {SHUNT_UDP}},
 				     .transport = SHUNT_UDP,
 				     .isn_local = 8000,
 				     .token_local = 0x700c,

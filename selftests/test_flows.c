@@ -40,6 +40,7 @@ static __u32 connect_to(struct rig *r, uint16_t port,
 
 	*hs = (struct shunt_handshake){.stage = SHUNT_HS_OFFERED,
 				       .role = SHUNT_ROLE_ACTIVE,
+				       .wish = {.transports = {SHUNT_UDP}},
 				       .transport = SHUNT_UDP,
 				       .isn_local = 1000,
 				       .created_ns = now_mono()};

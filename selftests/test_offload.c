@@ -125,6 +125,7 @@ TEST_F(offload, option_in_a_syn_without_checksum)
 {
 	struct shunt_handshake hs = {.stage = SHUNT_HS_INTENT,
 				     .role = SHUNT_ROLE_ACTIVE,
+				     .wish = {.transports = {SHUNT_UDP}},
 				     .transport = SHUNT_UDP,
 				     .created_ns = now_mono()};
 	struct shunt_key k;

@@ -15,7 +15,7 @@ FIXTURE_SETUP(policy)
 {
 	ASSERT_EQ(0, rig_open(&self->r, 4));
 	self->settings = get_settings(&self->r);
-	self->settings.default_transport = SHUNT_TCP;
+	self->settings.wish.transports[0] = SHUNT_TCP;
 }
 
 FIXTURE_TEARDOWN(policy)
@@ -38,7 +38,7 @@ static struct shunt_rule rule(bool v6, const char *addr, int len, int lo,
 	struct shunt_rule rule = {.port_lo = lo,
 				  .port_hi = hi,
 				  .prefix_len = v6 ? len : 96 + len,
-				  .transport = transport};
+				  .wish = {.transports = {transport}}};
 	uint8_t *a = (uint8_t *)&rule.remote;
 
 	if (!v6)
@@ -80,11 +80,11 @@ TEST_F(policy, default_decides_without_rules)
 	activate(&self->r, &self->settings, 0);
 	EXPECT_FALSE(heard(&self->r, false, NULL, 80));
 	EXPECT_FALSE(heard(&self->r, true, NULL, 80));
-	self->settings.default_transport = SHUNT_UDP;
+	self->settings.wish.transports[0] = SHUNT_UDP;
 	activate(&self->r, &self->settings, 0);
 	EXPECT_TRUE(heard(&self->r, false, NULL, 80));
 	EXPECT_TRUE(heard(&self->r, true, NULL, 80));
-	self->settings.default_path = SHUNT_PATH_MESSAGE;
+	self->settings.wish.path = SHUNT_PATH_MESSAGE;
 	activate(&self->r, &self->settings, 0);
 	EXPECT_FALSE(heard(&self->r, false, NULL, 80));
 }
@@ -175,7 +175,7 @@ TEST_F(policy, first_match_wins)
 		 rule(false, "\12\115\2\0", 24, 80, 90, SHUNT_UDP));
 	put_rule(&self->r, &self->settings, 2,
 		 rule(false, "\12\115\0\0", 16, 1, 65535, SHUNT_TCP));
-	self->settings.default_transport = SHUNT_UDP;
+	self->settings.wish.transports[0] = SHUNT_UDP;
 	activate(&self->r, &self->settings, 3);
 	EXPECT_FALSE(heard(&self->r, false, NULL, 80));		 /* rule 1 */
 	EXPECT_TRUE(heard(&self->r, false, NULL, 81));		 /* rule 2 */

@@ -80,6 +80,7 @@ static void offered(struct rig *r, const struct shunt_key *k)
 {
 	struct shunt_handshake hs = {.stage = SHUNT_HS_OFFERED,
 				     .role = SHUNT_ROLE_ACTIVE,
+				     .wish = {.transports = {SHUNT_UDP}},
 				     .transport = SHUNT_UDP,
 				     .isn_local = 1000,
 				     .token_local = 0x70ce,
@@ -187,15 +188,16 @@ static const struct {
 	const char *name;
 	struct wish w;
 } not_offers[] = {
-	{"an answer", {.version = 1, .type = ANSWER, .transport = 1}},
-	{"version 2", {.version = 2, .type = OFFER, .transport = 1}},
-	{"version 0", {.version = 0, .type = OFFER, .transport = 1}},
-	{"type 3", {.version = 1, .type = 3, .transport = 1}},
-	{"transport 2", {.version = 1, .type = OFFER, .transport = 2}},
-	{"transport 0", {.version = 1, .type = OFFER, .transport = 0}},
-	{"transport 255", {.version = 1, .type = OFFER, .transport = 255}},
+	{"an answer", {.version = 1, .type = ANSWER, .ids = {ID_UDP}}},
+	{"version 2", {.version = 2, .type = OFFER, .ids = {ID_UDP}}},
+	{"version 0", {.version = 0, .type = OFFER, .ids = {ID_UDP}}},
+	{"type 3", {.version = 1, .type = 3, .ids = {ID_UDP}}},
+	{"UDP-Lite", {.version = 1, .type = OFFER, .ids = {ID_UDPLITE}}},
+	{"no transport", {.version = 1, .type = OFFER}},
+	{"unknown ones",
+	 {.version = 1, .type = OFFER, .ids = {0xffff, 1, ID_UDP + 1}}},
 	{"message path",
-	 {.version = 1, .type = OFFER, .transport = 1, .path = 1}},
+	 {.version = 1, .type = OFFER, .ids = {ID_UDP}, .path = 1}},
 };
 
 TEST_F(syn_in, not_an_offer_we_take)

@@ -36,6 +36,7 @@ FIXTURE_SETUP(syn_out)
 	make_syn(&self->s);
 	self->k = key_of_sender(&self->s);
 	self->hs.transport = SHUNT_UDP;
+	self->hs.wish.transports[0] = SHUNT_UDP;
 	self->hs.created_ns = now_mono();
 }
 
@@ -78,7 +79,10 @@ static void expect_wish(struct __test_metadata *_metadata, struct pkt *in,
 	EXPECT_EQ(1, w.version);
 	EXPECT_EQ(type, w.type);
 	EXPECT_EQ(SHUNT_PATH_SEGMENT, w.path);
-	EXPECT_EQ(SHUNT_UDP, w.transport);
+	EXPECT_EQ(SHUNT_COVERAGE_FULL, w.coverage);
+	EXPECT_EQ(ID_UDP, w.ids[0]);
+	EXPECT_EQ(0, w.ids[1]);
+	EXPECT_EQ(0, w.ids[2]);
 	EXPECT_EQ(token, w.token);
 	EXPECT_NE(0, w.token);
 	EXPECT_TRUE(ip_good(ip));

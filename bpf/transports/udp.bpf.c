@@ -5,6 +5,7 @@
 
 #define SHUNT_T_HEADER	 struct udphdr
 #define SHUNT_T_IP_PROTO IPPROTO_UDP
+#define SHUNT_T_PORT	 6080
 #include <shunt/transport.bpf.h>
 
 static __always_inline int write_header(struct udphdr *h,

@@ -72,15 +72,22 @@ static __always_inline void shunt_count(struct shunt_scratch *s,
 			bpf_tail_call(ctx, map, number);               \
 	} while (0)
 
+/* Ones' complement sums (RFC 1071): of 16-bit words as they are in memory, so
+ * that the byte order does not matter, added up in any unit. */
+static __always_inline __u16 shunt_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
 /* Folded sum of an IPv4 header without options; 0xffff when it is intact. */
 static __always_inline __u16 shunt_sum20(const void *header)
 {
 	const __u32 *w = header;
-	__u64 sum = (__u64)w[0] + w[1] + w[2] + w[3] + w[4];
 
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
+	return shunt_fold((__u64)w[0] + w[1] + w[2] + w[3] + w[4]);
 }
 
 #endif

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SHUNT_ABI 1
+#define SHUNT_ABI 2
 
 /* ---- limits ---- */
 
@@ -23,6 +23,7 @@
 #define SHUNT_MAX_DEVICES    16
 #define SHUNT_MAX_TRANSPORTS 16
 #define SHUNT_NAME_LEN	     16
+#define SHUNT_MAX_WISHES     3 /* transports that an offer can name */
 
 /* 2^20 ns = 1.05 ms: a shift instead of a 64-bit division per packet. */
 #define SHUNT_TICK_SHIFT 20
@@ -46,11 +47,16 @@
 #define SHUNT_TCP     0 /* leave the connection alone */
 #define SHUNT_UDP     1
 #define SHUNT_UDPLITE 2
-#define SHUNT_NO_TRANSPORT 0xff
 
 #define SHUNT_PATHS(X)                                                         \
 	X(SEGMENT, segment, "TCP segments inside the transport, in the kernel")\
 	X(MESSAGE, message, "application messages through the proxy")
+
+/* How much of a datagram its checksum covers, for transports that can choose
+ * (UDP-Lite, RFC 3828). */
+#define SHUNT_COVERAGES(X)                                                     \
+	X(FULL, full, "all of it")                                             \
+	X(HEADERS, headers, "our headers, the inner IP's and TCP's")
 
 #define SHUNT_ROLES(X)                                                         \
 	X(ACTIVE, active, "this host connected")                               \
@@ -80,7 +86,8 @@
 	X(STALLED, stalled, "retransmissions without progress")                \
 	X(PEER_PLAIN, peer-plain, "the peer went back to TCP")                 \
 	X(TABLE_FULL, table-full, "the flow table is full of live flows")      \
-	X(NO_TRANSPORT, no-transport, "the transport is not deployed")
+	X(NO_TRANSPORT, no-transport, "the transport is not deployed")         \
+	X(WITHDRAWN, withdrawn, "the peer has withdrawn the transport")
 
 /* Counters of `shunt stats`, per instance, summed over CPUs. */
 #define SHUNT_COUNTERS(X)                                                      \
@@ -106,6 +113,7 @@
 	X(DECAP, decap_packets, "packets taken out of a transport")            \
 	X(DECAP_MALFORMED, decap_malformed, "passed untouched: malformed")     \
 	X(DECAP_UNKNOWN, decap_unknown, "passed untouched: no such flow")      \
+	X(NO_HOP, encap_no_hop, "packets sent as TCP: no segmentation hop")    \
 	X(DECAP_MISMATCH, decap_mismatch, "passed untouched: wrong transport") \
 	X(DECAP_FAILED, decap_failed, "dropped: could not be taken out")       \
 	X(DECAP_ECN, decap_ecn_dropped, "dropped: CE on a not-ECT segment")
@@ -115,6 +123,12 @@ enum shunt_path {
 	SHUNT_PATHS(X)
 #undef X
 	SHUNT_PATH_MAX
+};
+enum shunt_coverage {
+#define X(id, name, text) SHUNT_COVERAGE_##id,
+	SHUNT_COVERAGES(X)
+#undef X
+	SHUNT_COVERAGE_MAX
 };
 enum shunt_role {
 #define X(id, name, text) SHUNT_ROLE_##id,
@@ -180,6 +194,9 @@ enum shunt_tx {
 #define SHUNT_F_FIN_TX	  0x01
 #define SHUNT_F_FIN_RX	  0x02
 #define SHUNT_F_WAS_ENCAP 0x04 /* was on the transport at least once */
+#define SHUNT_F_NO_GSO	  0x08 /* its transport takes no GSO packets */
+#define SHUNT_F_HOPPING	  0x10 /* packets may be in the segmentation hop */
+#define SHUNT_F_HEADERS	  0x20 /* coverage `headers`, agreed by both ends */
 
 /* The slot number is the flow's id on this host; slot 0 is never used. */
 struct shunt_flow {
@@ -224,17 +241,19 @@ struct shunt_flow {
  * that maybe_probe() sends through egress, which runs to its end inside.
  */
 struct shunt_scratch {
-	__u32 slot;	  /* of the flow */
-	__u32 probe_slot; /* egress: this skb is a clone to make a probe of */
-	__u32 reply_ifindex; /* encap: redirect the result there */
-	__u16 outer;	     /* decap: offset of the outer IP header */
-	__u16 length;	     /* decap: bytes behind the outer IP header */
-	__be16 sport;	     /* encap: outer source port */
+	__u32 slot;	   /* of the flow */
+	__u32 token_local; /* of the flow */
+	__u32 probe_slot;  /* egress: this skb is a clone to make a probe of */
+	__u32 out_ifindex; /* encap: redirect the result there, 0: go on */
+	__u16 outer;	   /* decap: offset of the outer IP header */
+	__u16 length;	   /* decap: bytes behind the outer IP header */
+	__u16 headers;	   /* bytes of the inner IP and TCP header */
+	__be16 sport;	   /* encap: outer source port */
 	__u8 v6;
-	__u8 set_ecn; /* decap: the inner ECN field becomes this; 0: stays */
-	__u8 probe;   /* the inner packet is a probe */
-	__u8 pad[3];
-	__u32 mtu; /* of device mtu_ifindex, at mtu_tick */
+	__u8 set_ecn;  /* decap: the inner ECN field becomes this; 0: stays */
+	__u8 probe;    /* the inner packet is a probe */
+	__u8 coverage; /* enum shunt_coverage */
+	__u32 mtu;     /* of device mtu_ifindex, at mtu_tick */
 	__u32 mtu_ifindex;
 	__u32 mtu_tick;
 	__u32 option_at;  /* handshake: how far its walk is … */
@@ -245,9 +264,18 @@ struct shunt_scratch {
 	__u8 option_closed;
 	__u8 option_ours;
 	__u32 option[4]; /* a struct shunt_option */
-	__u32 reserved;
 	__u64 counters[SHUNT_CNT_MAX];
 	__u32 hint[SHUNT_HINTS];
+};
+
+/* ---- what a connection may use ---- */
+
+struct shunt_wish {
+	/* In order of preference. TCP ends the list and is always possible. */
+	__u8 transports[SHUNT_MAX_WISHES];
+	__u8 coverage; /* enum shunt_coverage: the least that is good enough */
+	__u8 path;     /* enum shunt_path */
+	__u8 reserved[3];
 };
 
 /* ---- handshakes: intents, offers, answers; connections without a flow ---- */
@@ -270,14 +298,14 @@ struct shunt_handshake {
 	__u32 token_remote;
 	__u32 isn_local;
 	__u32 isn_remote;
-	__u32 flow_remote;
-	__u8 stage; /* enum shunt_stage */
+	struct shunt_wish wish; /* ours */
+	__u8 stage;		/* enum shunt_stage */
 	__u8 role;
-	__u8 transport;
-	__u8 path;
+	__u8 transport; /* agreed on, or the first of the wish */
+	__u8 coverage;	/* agreed on */
 	__u8 reason;
 	__u8 flags; /* SHUNT_HS_… */
-	__u8 reserved[6];
+	__u8 reserved[2];
 };
 
 /* ---- peers: what is known of a path, per remote address and transport ---- */
@@ -311,8 +339,8 @@ struct shunt_rule {
 	__u16 port_hi;
 	__u8 prefix_len;
 	__u8 cgroup_level; /* depth of the cgroup below the root */
-	__u8 transport;
-	__u8 path;
+	__u8 reserved[2];
+	struct shunt_wish wish;
 };
 
 /* Rules are kept twice: one half is active, the other is written, then
@@ -321,10 +349,9 @@ struct shunt_settings {
 	__u32 abi;
 	__u32 rules_half; /* 0 or 1: rules[half * SHUNT_MAX_RULES …] */
 	__u32 n_rules[2];
-	__u8 default_transport; /* for connections that no rule matches */
-	__u8 default_path;
-	__u8 reserved[2];
+	struct shunt_wish wish; /* of connections that no rule matches */
 	__u32 max_flows;
+	__u32 reserved;
 	__u64 netns_cookie;
 	__u64 started_ns;
 	__u64 cgroup; /* id of the cgroup SOCK_OPS is attached to */
@@ -344,16 +371,47 @@ struct shunt_device {
 	char name[SHUNT_NAME_LEN];
 };
 
-#define SHUNT_T_GSO 0x01 /* the kernel can segment below this header */
+#define SHUNT_T_GSO	 0x01 /* the kernel can segment below this header */
+#define SHUNT_T_COVERAGE 0x02 /* knows coverage `headers` */
 
-struct shunt_transport {
+/*
+ * A transport as its object describes itself, in the section shunt.transport.
+ * The first field stays where it is, so that an object built for another
+ * version of these headers is told from one that is none.
+ */
+struct shunt_description {
+	__u32 abi; /* SHUNT_ABI of the headers it was built with */
 	char name[SHUNT_NAME_LEN];
-	__u8 ip_proto;	 /* IPPROTO_UDP … */
+	__u8 ip_proto;	 /* of the outer IP header */
 	__u8 header_len; /* bytes between the outer and the inner IP header */
 	__u8 flags;	 /* SHUNT_T_… */
-	__u8 version;
-	__u32 deployed; /* 1 when its programs are in the arrays */
+	__u8 version;	 /* of what is on the wire: peers have to agree */
+	__be16 port;	 /* destination port, 0: the protocol has none */
+	__u16 reserved;
 };
+
+enum shunt_deployed {
+	SHUNT_ABSENT,	/* the name keeps its number, for the policy's sake */
+	SHUNT_DEPLOYED, /* its programs are in the arrays */
+	SHUNT_WITHDRAWING, /* takes packets in, sends and negotiates no more */
+};
+
+/* An entry of the map `transports`; its index is the transport's number. */
+struct shunt_transport {
+	char name[SHUNT_NAME_LEN];
+	__u8 ip_proto;
+	__u8 header_len;
+	__u8 flags;
+	__u8 version;
+	__be16 port;
+	__be16 id;	/* on the wire, see docs/wire-format.md; never 0 */
+	__u32 deployed; /* enum shunt_deployed */
+	__u32 load_us;	/* what adding it took */
+	__u64 added_ns;
+};
+
+/* Key of the map `demux`: which transport is an outer packet of? */
+#define SHUNT_DEMUX(proto, port) ((__u32)(proto) << 16 | (port))
 
 /* Slow paths, reached from the hooks by tail call through `stages`. */
 enum shunt_tail {
@@ -382,19 +440,18 @@ struct shunt_option {
 	__u8 kind;
 	__u8 len;
 	__be16 exid;
-	__u8 version_type; /* version << 4 | SHUNT_OPT_… */
-	__u8 path;	   /* enum shunt_path */
-	__u8 transport;
-	__u8 reserved; /* sent as 0, ignored */
-	__be32 flow;   /* the sender's id for the flow, or 0 */
-	__be32 token;  /* what the receiver proves itself with from now on */
+	__u8 version_type;  /* version << 4 | SHUNT_OPT_… */
+	__u8 path_coverage; /* enum shunt_path << 4 | enum shunt_coverage */
+	__be16 transports[SHUNT_MAX_WISHES]; /* ids, in order; 0: no more */
+	__be32 token; /* what the receiver proves itself with from now on */
 } __attribute__((packed));
 
 /*
  * A probe is an inner IP packet of protocol 253 (RFC 3692: experiments), so it
  * takes the same encap and decap as the flow's segments, for any transport.
  * `scratch` is where the checksum offload of the segment that the probe was
- * cloned from writes (csum_start = L4, csum_offset = 16): never read.
+ * cloned from writes (csum_start = L4, csum_offset = 16): never read, but it
+ * has the value that the offload would write, see stable_scratch().
  */
 #define SHUNT_PROBE_PROTO   253
 #define SHUNT_PROBE_VERSION 1
@@ -402,6 +459,7 @@ struct shunt_option {
 
 #define SHUNT_PROBE_ASKS  0x01 /* echo my nonce */
 #define SHUNT_PROBE_ECHOS 0x02 /* this is your nonce */
+#define SHUNT_PROBE_GONE  0x04 /* your nonce; I am withdrawing the transport */
 
 struct shunt_probe {
 	__be16 magic;
@@ -413,9 +471,9 @@ struct shunt_probe {
 	__be32 nonce; /* the sender's, if ASKS */
 	__be16 scratch;
 	__be16 reserved;
-	__be32 echo; /* the receiver's nonce, if ECHOS */
-	__u8 transport;
-	__u8 pad[3];
+	__be32 echo;	  /* the receiver's nonce, if ECHOS or GONE */
+	__be16 transport; /* its id */
+	__u8 pad[2];
 };
 
 /* ---- layout ---- */
@@ -427,15 +485,18 @@ SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 136);
+SHUNT_ASSERT(sizeof(struct shunt_wish) == 8);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
 SHUNT_ASSERT(sizeof(struct shunt_peer) == 48);
-SHUNT_ASSERT(sizeof(struct shunt_rule) == 32);
-SHUNT_ASSERT(sizeof(struct shunt_settings) == 48);
+SHUNT_ASSERT(sizeof(struct shunt_rule) == 40);
+SHUNT_ASSERT(sizeof(struct shunt_settings) == 56);
 SHUNT_ASSERT(sizeof(struct shunt_device) == 24);
-SHUNT_ASSERT(sizeof(struct shunt_transport) == 24);
+SHUNT_ASSERT(sizeof(struct shunt_description) == 28);
+SHUNT_ASSERT(sizeof(struct shunt_transport) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_option) == 16);
 SHUNT_ASSERT(sizeof(struct shunt_probe) == 28);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_probe, scratch) == 16);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_option, token) == 12);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * All that the author of a transport includes.
+ * All that the author of a transport includes; docs/writing-a-transport.md has
+ * an example, whole.
  *
  * A transport puts a header of its own between an outer IP header and the inner
  * IP packet (a TCP segment, or one of our probes), and takes it off again:
@@ -8,16 +9,33 @@
  *   eth | outer IP | transport header | inner IP | TCP | payload
  *
  * The author defines, before including this file,
- *   SHUNT_T_HEADER      the header's type (at most 32 bytes)
+ *   SHUNT_T_HEADER      the header's type: at most 32 bytes, a multiple of 4
  *   SHUNT_T_IP_PROTO    the outer IP protocol
+ *   SHUNT_T_PORT        the destination port that the header has in its bytes 2
+ *                       and 3, if that protocol is UDP or UDP-Lite
+ *   SHUNT_T_SUM         (optional) fill in the sums of struct shunt_packet
  * and after it
  *   static int write_header(SHUNT_T_HEADER *h, const struct shunt_packet *p);
  *   static int check_header(const SHUNT_T_HEADER *h,
  *			     const struct shunt_packet *p);
- *   SHUNT_TRANSPORT(name, version, flags);
- * Each returns 0, or a negative number: then the segment leaves as plain TCP
- * (write), or is dropped and counted (check). Parsing, the flow look-up, IP
- * headers, ECN, counters and the three programs come from here.
+ *   SHUNT_TRANSPORT("name", version, flags);
+ *
+ * write_header() gets *h zeroed. It returns 0, or a negative number: then the
+ * segment leaves as plain TCP, counted. check_header() returns 0, or
+ * SHUNT_UNCOVERED when the payload may be damaged and is to be delivered all
+ *the same, or a negative number: then the packet is dropped, counted.
+ *
+ * Parsing, the flow look-up, IP headers, ECN, MTU, counters and the three
+ * programs come from here. A transport may have maps of its own; what is in one
+ * made by SHUNT_REPORT is printed by `shunt transport show`.
+ *
+ * flags: SHUNT_T_GSO, if the kernel can segment packets of many segments below
+ * this header: true for what is UDP on the outside and has the same header on
+ * each of them. Without it, every packet is one segment.
+ * SHUNT_T_COVERAGE, if it can leave the payload out of a checksum.
+ *
+ * version: of the header on the wire. Peers use a transport if they have the
+ * same version of it.
  */
 #ifndef SHUNT_TRANSPORT_BPF_H
 #define SHUNT_TRANSPORT_BPF_H
@@ -27,12 +45,58 @@
 #ifdef SHUNT_T_HEADER
 
 struct shunt_packet {
+	__u32 flow;   /* random, of one connection: a key for state of your own
+		       */
 	__be16 sport; /* the flow's hash: spreads flows over queues and paths */
 	__u16 length; /* bytes from the transport header to the end */
+	__u16 covered; /* from the transport header on, what must be intact:
+			* length, or less if both ends wish for that */
+#ifdef SHUNT_T_SUM
+	/* Ones' complement sums, as they are in memory: of the pseudo header
+	 * (RFC 8200 8.1, RFC 768) and of what is behind the transport header,
+	 * up to the end, and up to `covered`. */
+	__u16 sum;
+	__u16 sum_covered;
+#endif
 };
+
+#define SHUNT_UNCOVERED 1
+
+#ifndef SHUNT_T_PORT
+#define SHUNT_T_PORT 0
+#endif
 
 static int write_header(SHUNT_T_HEADER *h, const struct shunt_packet *p);
 static int check_header(const SHUNT_T_HEADER *h, const struct shunt_packet *p);
+
+/* ---- what `shunt transport show` prints ---- */
+
+/* Members of a report are __u64, printed as their sum over all CPUs, or one of
+ * these. */
+struct shunt_mean {
+	__u64 sum;
+	__u64 count;
+};
+
+struct shunt_max {
+	__u64 max;
+};
+
+/* A map `report` of one struct per CPU: report() is this CPU's, or NULL. */
+#define SHUNT_REPORT(type)                                  \
+	struct {                                            \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);    \
+		__uint(max_entries, 1);                     \
+		__type(key, __u32);                         \
+		__type(value, type);                        \
+	} report SEC(".maps");                              \
+	static __always_inline type *report_here(void)      \
+	{                                                   \
+		__u32 zero = 0;                             \
+		return bpf_map_lookup_elem(&report, &zero); \
+	}
+
+/* ---- headers ---- */
 
 struct shunt_outer4 {
 	struct iphdr ip;
@@ -50,6 +114,95 @@ SHUNT_ASSERT(sizeof(SHUNT_T_HEADER) <= 32);
 #define SHUNT_OUTER4 sizeof(struct shunt_outer4)
 #define SHUNT_OUTER6 sizeof(struct shunt_outer6)
 
+/* ---- sums ---- */
+
+#ifdef SHUNT_T_SUM
+/* n bytes from w on, at most 60: a TCP header or a probe. */
+static __always_inline int shunt_sum_words(const __u32 *w, void *end, __u32 n,
+					   __u64 *sum)
+{
+	for (__u32 i = 0; i < 15 && i * 4 < n; i++, w++) {
+		if ((void *)(w + 1) > end)
+			return -1;
+		*sum += *w;
+	}
+	return 0;
+}
+
+/*
+ * The sums of the packet whose inner IP header is at `inner`. A segment's
+ * payload is not read: an intact IPv4 header sums up to zero, and an intact
+ * segment to the complement of its pseudo header, also when a device has yet to
+ * fill in its checksum (RFC 1624; the kernel's "local checksum offload"). So a
+ * sum that fits says that the outer headers are intact, and TCP's checksum,
+ * which the stack verifies, says the rest.
+ */
+static __always_inline int shunt_sums(struct shunt_packet *p,
+				      const struct shunt_scratch *s,
+				      void *inner, void *end, const bool v6,
+				      const bool covered)
+{
+	struct iphdr *h4 = inner;
+	struct ipv6hdr *h6 = inner;
+	__u32 hlen = sizeof(*h6);
+	__u64 pseudo, ip = 0, all;
+
+	if (inner + (v6 ? sizeof(*h6) : sizeof(*h4)) > end)
+		return -1;
+	pseudo = (__u32)bpf_htons(SHUNT_T_IP_PROTO) + bpf_htons(p->length);
+	if (v6) {
+		const __u32 *w = inner;
+
+#pragma unroll
+		for (int i = 0; i < 8; i++)
+			ip += w[2 + i]; /* the addresses */
+		pseudo += ip;
+		all = pseudo + w[0] + w[1]; /* TCP's cancel them out */
+		ip += (__u64)w[0] + w[1];
+	} else {
+		hlen = h4->ihl * 4;
+		all = pseudo;
+		pseudo += (__u64)h4->saddr + h4->daddr;
+	}
+	if (covered && (s->probe || s->coverage)) {
+		__u64 part = pseudo + ip;
+
+		if (shunt_sum_words(inner + (hlen & 0x3c), end,
+				    s->headers - hlen, &part))
+			return -1;
+		p->sum_covered = shunt_fold(part);
+		if (s->probe) {
+			p->sum = p->sum_covered;
+			return 0;
+		}
+	}
+	p->sum = shunt_fold(
+		all +
+		(__u16)~shunt_fold(
+			(__u32)bpf_htons(IPPROTO_TCP) +
+			bpf_htons(p->length - sizeof(SHUNT_T_HEADER) - hlen)));
+	if (!covered || !s->coverage)
+		p->sum_covered = p->sum;
+	return 0;
+}
+#else
+#define shunt_sums(...) 0
+#endif
+
+static __always_inline void shunt_describe(struct shunt_packet *p,
+					   const struct shunt_scratch *s,
+					   __u16 length)
+{
+	p->flow = s->token_local;
+	p->sport = s->sport;
+	p->length = length;
+	p->covered = s->coverage && !s->probe
+			     ? sizeof(SHUNT_T_HEADER) + s->headers
+			     : length;
+}
+
+/* ---- encap ---- */
+
 /*
  * Headers are written with bpf_skb_store_bytes, not through a packet pointer: a
  * program with direct writes gets a prologue that makes every cloned skb
@@ -63,7 +216,7 @@ static __always_inline int shunt_encap4(struct __sk_buff *skb,
 	struct iphdr *in = data + ETH_HLEN;
 	struct shunt_outer4 o = {};
 	__u32 len = skb->len - ETH_HLEN + SHUNT_OUTER4;
-	struct shunt_packet p = {.sport = s->sport};
+	struct shunt_packet p = {};
 
 	if ((void *)(in + 1) > end || len > 0xffff)
 		return -1;
@@ -78,8 +231,8 @@ static __always_inline int shunt_encap4(struct __sk_buff *skb,
 	o.ip.saddr = in->saddr;
 	o.ip.daddr = in->daddr;
 	o.ip.check = ~shunt_sum20(&o.ip);
-	p.length = len - sizeof(o.ip);
-	if (write_header(&o.h, &p) ||
+	shunt_describe(&p, s, len - sizeof(o.ip));
+	if (shunt_sums(&p, s, in, end, false, true) || write_header(&o.h, &p) ||
 	    bpf_skb_adjust_room(skb, SHUNT_OUTER4, BPF_ADJ_ROOM_MAC,
 				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
 				      : 0))
@@ -96,14 +249,15 @@ static __always_inline int shunt_encap6(struct __sk_buff *skb,
 	struct ipv6hdr *in = data + ETH_HLEN;
 	struct shunt_outer6 o = {};
 	__u32 len = skb->len - ETH_HLEN + sizeof(o.h);
-	struct shunt_packet p = {.sport = s->sport, .length = len};
+	struct shunt_packet p = {};
 
 	if ((void *)(in + 1) > end || len > 0xffff)
 		return -1;
 	o.ip = *in; /* version, class, flow label, addresses */
 	o.ip.payload_len = bpf_htons(len);
 	o.ip.nexthdr = SHUNT_T_IP_PROTO;
-	if (write_header(&o.h, &p) ||
+	shunt_describe(&p, s, len);
+	if (shunt_sums(&p, s, in, end, true, true) || write_header(&o.h, &p) ||
 	    bpf_skb_adjust_room(skb, SHUNT_OUTER6, BPF_ADJ_ROOM_MAC,
 				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
 				      : 0))
@@ -124,37 +278,43 @@ static __always_inline int shunt_encap(struct __sk_buff *skb)
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
 	/* A reflected probe may still be marked as encapsulated by its sender
 	 * (veth hands skbs over as they are), which the ENCAP flags refuse. It
-	 * is never GSO, so bare room will do. */
-	if (s->reply_ifindex)
+	 * is never GSO and neither is what comes out of the segmentation hop,
+	 * so bare room will do. */
+	if (s->out_ifindex)
 		flags = 0;
 	err = skb->protocol == bpf_htons(ETH_P_IP)
 		      ? shunt_encap4(skb, s, flags)
 		      : shunt_encap6(skb, s, flags);
-	if (s->reply_ifindex)
-		return err ? TC_ACT_SHOT : bpf_redirect(s->reply_ifindex, 0);
-	if (!err) {
+	if (!err && !s->probe)
 		shunt_count(s, SHUNT_CNT_ENCAP);
-		return TC_ACT_UNSPEC;
-	}
-	shunt_count(s, SHUNT_CNT_ENCAP_FAILED);
+	else if (err)
+		shunt_count(s, SHUNT_CNT_ENCAP_FAILED);
 	/* A probe must not leave in the clothes of its inner packet. */
-	return err > 0 || s->probe ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (err > 0 || (err && s->probe))
+		return TC_ACT_SHOT;
+	return s->out_ifindex ? bpf_redirect(s->out_ifindex, 0) : TC_ACT_UNSPEC;
 }
 
+/* ---- decap ---- */
+
 /* The hook has checked: outer and inner IP, lengths, flow, transport. */
-static __always_inline int shunt_check(void *data, void *end,
-				       struct shunt_scratch *s)
+static __always_inline int
+shunt_check(void *data, void *end, struct shunt_scratch *s, const bool covered)
 {
 	__u32 off = s->outer & 0x3f;
+	struct shunt_packet p = {};
 	SHUNT_T_HEADER *h;
-	struct shunt_packet p;
 
+	(void)covered; /* without SHUNT_T_SUM */
 	off += s->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	h = data + off;
 	if ((void *)(h + 1) > end)
 		return -1;
+	shunt_describe(&p, s, s->length);
 	p.sport = 0;
-	p.length = s->length;
+	if (s->v6 ? shunt_sums(&p, s, h + 1, end, true, covered)
+		  : shunt_sums(&p, s, h + 1, end, false, covered))
+		return -1;
 	return check_header(h, &p);
 }
 
@@ -188,13 +348,19 @@ static __always_inline int shunt_ecn_skb(struct __sk_buff *skb,
 static __always_inline int shunt_decap_tc(struct __sk_buff *skb)
 {
 	struct shunt_scratch *s = shunt_scratch();
-	int room;
+	int room, checked;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	room = s->v6 ? SHUNT_OUTER6 : SHUNT_OUTER4;
-	if (shunt_check((void *)(long)skb->data, (void *)(long)skb->data_end,
-			s))
+#ifdef SHUNT_T_SUM
+	/* Up to the end of the inner headers; refused if it is there already */
+	if (s->coverage || s->probe)
+		bpf_skb_pull_data(skb, ETH_HLEN + room + s->headers);
+#endif
+	checked = shunt_check((void *)(long)skb->data,
+			      (void *)(long)skb->data_end, s, true);
+	if (checked < 0)
 		goto drop;
 	if (bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO) ||
@@ -204,6 +370,10 @@ static __always_inline int shunt_decap_tc(struct __sk_buff *skb)
 	 * at the TCP checksum itself (CHECKSUM_PARTIAL, a packet that never
 	 * left this machine, stays as it is). */
 	bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET);
+	/* … or believe that it is right: the headers are, and damage behind
+	 * them is wanted. */
+	if (checked == SHUNT_UNCOVERED)
+		bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
 	shunt_count(s, SHUNT_CNT_DECAP);
 	if (s->probe) {
 		bpf_tail_call(skb, &stages, SHUNT_TAIL_PROBE_IN);
@@ -256,7 +426,7 @@ static __always_inline int shunt_decap_xdp(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	room = s->v6 ? SHUNT_OUTER6 : SHUNT_OUTER4;
 	l3 = s->outer;
-	if (shunt_check(data, end, s))
+	if (shunt_check(data, end, s, false) < 0)
 		goto drop;
 	if (data + ETH_HLEN + 8 > end)
 		goto drop;
@@ -286,29 +456,31 @@ drop:
 	return XDP_DROP;
 }
 
-#define SHUNT_TRANSPORT(t_name, t_version, t_flags)                         \
-	const struct shunt_transport description SEC("shunt.transport") = { \
-		.name = t_name,                                             \
-		.ip_proto = SHUNT_T_IP_PROTO,                               \
-		.header_len = sizeof(SHUNT_T_HEADER),                       \
-		.flags = t_flags,                                           \
-		.version = t_version,                                       \
-	};                                                                  \
-	SEC("tc")                                                           \
-	int encap(struct __sk_buff *skb)                                    \
-	{                                                                   \
-		return shunt_encap(skb);                                    \
-	}                                                                   \
-	SEC("tc")                                                           \
-	int decap_tc(struct __sk_buff *skb)                                 \
-	{                                                                   \
-		return shunt_decap_tc(skb);                                 \
-	}                                                                   \
-	SEC("xdp.frags")                                                    \
-	int decap_xdp(struct xdp_md *ctx)                                   \
-	{                                                                   \
-		return shunt_decap_xdp(ctx);                                \
-	}                                                                   \
+#define SHUNT_TRANSPORT(t_name, t_version, t_flags)                           \
+	const struct shunt_description description SEC("shunt.transport") = { \
+		.abi = SHUNT_ABI,                                             \
+		.name = t_name,                                               \
+		.ip_proto = SHUNT_T_IP_PROTO,                                 \
+		.header_len = sizeof(SHUNT_T_HEADER),                         \
+		.flags = t_flags,                                             \
+		.version = t_version,                                         \
+		.port = bpf_htons(SHUNT_T_PORT),                              \
+	};                                                                    \
+	SEC("tc")                                                             \
+	int encap(struct __sk_buff *skb)                                      \
+	{                                                                     \
+		return shunt_encap(skb);                                      \
+	}                                                                     \
+	SEC("tc")                                                             \
+	int decap_tc(struct __sk_buff *skb)                                   \
+	{                                                                     \
+		return shunt_decap_tc(skb);                                   \
+	}                                                                     \
+	SEC("xdp.frags")                                                      \
+	int decap_xdp(struct xdp_md *ctx)                                     \
+	{                                                                     \
+		return shunt_decap_xdp(ctx);                                  \
+	}                                                                     \
 	char _license[] SEC("license") = "GPL"
 
 #endif /* SHUNT_T_HEADER */
