@@ -293,7 +293,8 @@ int deploy_withdraw(const char *dir, unsigned number)
 	err = withdraw_flows(dir, number);
 	/* … and nothing comes any more. */
 	t->deployed = SHUNT_ABSENT;
-	err = transport_write(dir, number, t) ?: err;
+	if (!err)
+		err = transport_write(dir, number, t);
 	demux(dir, number, t, false);
 	withdraw_grace();
 	drop_programs(dir, number);
