@@ -45,6 +45,7 @@ WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
 PERF_BIN := $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
 PERF_BPF := $(patsubst perf/%.c,$(B)/perf/%.o,$(wildcard perf/*.bpf.c))
 TEST_BIN := $(patsubst selftests/%.c,$(B)/selftests/%,$(wildcard selftests/test_*.c))
+PLUGINS := $(B)/docs/owd.bpf.o $(patsubst %.c,$(B)/%.o,$(wildcard selftests/plugins/*.bpf.c))
 TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),$(wildcard selftests/*.c)))
 
 .DELETE_ON_ERROR:
@@ -63,6 +64,20 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/perf/%.bpf.o: perf/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+# The transport that docs/writing-a-transport.md writes, from what stands there.
+$(B)/docs/owd.bpf.c: docs/writing-a-transport.md
+	@mkdir -p $(@D)
+	$(Q)sed -n '/^```c$$/,/^```$$/{/^```/d;p}' $< > $@
+
+$(B)/docs/owd.bpf.o: $(B)/docs/owd.bpf.c
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/selftests/plugins/%.bpf.o: selftests/plugins/%.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
@@ -109,7 +124,7 @@ KSELFTEST := $(B)/kselftest/kselftest_harness.h
 $(KSELFTEST): selftests/get-harness
 	selftests/get-harness $(@D)
 
-tests: all $(TEST_BIN)
+tests: all $(TEST_BIN) $(PLUGINS)
 	@:
 
 $(B)/selftests/%.o: CPPFLAGS += -I$(B)/kselftest -Ictl
@@ -151,7 +166,8 @@ uninstall:
 	$(RM) -r $(DESTDIR)$(PREFIX)/include/shunt
 
 C_FILES = $(wildcard include/shunt/*.h bpf/*.h bpf/*.c bpf/*/*.c ctl/*.[ch] \
-	testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] perf/*.[ch])
+	testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] selftests/*/*.c \
+	perf/*.[ch])
 
 format:
 	clang-format -i $(C_FILES)
@@ -164,7 +180,7 @@ lint:
 		--enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -Iinclude \
 		'-DLIBBPF_OPTS(t,n,...)=struct t n' '-DSEC(x)=' \
-		$(filter-out selftests/test_% include/% bpf/%,$(filter %.c,$(C_FILES)))
+		$(filter-out selftests/test_% selftests/plugins/% include/% bpf/%,$(filter %.c,$(C_FILES)))
 
 clean:
 	$(RM) -r $(B)

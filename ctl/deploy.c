@@ -226,7 +226,7 @@ int deploy_replace(const char *dir, unsigned number,
 		   const struct object_file *file)
 {
 	struct shunt_transport all[SHUNT_MAX_TRANSPORTS], *old;
-	__u64 began = now_ns();
+	__u64 began = now_ns(), took;
 	struct object object;
 	bool same;
 	int err;
@@ -240,6 +240,7 @@ int deploy_replace(const char *dir, unsigned number,
 	err = check_unique(file->path, &object.desc, all, number);
 	if (err)
 		goto out;
+	took = now_ns() - began;
 	same = description_same_wire(&object.desc, old);
 	if (same) {
 		err = put_programs(dir, number, &object);
@@ -250,7 +251,7 @@ int deploy_replace(const char *dir, unsigned number,
 	} else {
 		err = deploy_withdraw(dir, number);
 		if (!err)
-			err = enter(dir, number, &object, began);
+			err = enter(dir, number, &object, now_ns() - took);
 	}
 	err = err ?: same;
 out:

@@ -99,6 +99,7 @@ static int share_maps(const char *dir, const struct object_file *file,
 int object_load(const char *dir, const struct object_file *file,
 		struct object *object)
 {
+	LIBBPF_OPTS(bpf_object_open_opts, opts);
 	int err;
 
 	memset(object, 0, sizeof(*object));
@@ -113,7 +114,8 @@ int object_load(const char *dir, const struct object_file *file,
 		memset(object->desc.name, 0, SHUNT_NAME_LEN);
 		strcpy(object->desc.name, file->name);
 	}
-	object->bpf = bpf_object__open_mem(file->elf, file->size, NULL);
+	opts.object_name = object->desc.name;
+	object->bpf = bpf_object__open_mem(file->elf, file->size, &opts);
 	if (!object->bpf) {
 		err = shunt_err(-errno, "%s: cannot be opened: %s", file->path,
 				strerror(errno));

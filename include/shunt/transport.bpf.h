@@ -82,18 +82,19 @@ struct shunt_max {
 	__u64 max;
 };
 
-/* A map `report` of one struct per CPU: report() is this CPU's, or NULL. */
-#define SHUNT_REPORT(type)                                  \
-	struct {                                            \
-		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);    \
-		__uint(max_entries, 1);                     \
-		__type(key, __u32);                         \
-		__type(value, type);                        \
-	} report SEC(".maps");                              \
-	static __always_inline type *report_here(void)      \
-	{                                                   \
-		__u32 zero = 0;                             \
-		return bpf_map_lookup_elem(&report, &zero); \
+/* A map `report` of one struct per CPU: report_here() is this one's, or NULL.
+ */
+#define SHUNT_REPORT(report_type)                             \
+	struct {                                              \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);      \
+		__uint(max_entries, 1);                       \
+		__type(key, __u32);                           \
+		__type(value, report_type);                   \
+	} report SEC(".maps");                                \
+	static __always_inline report_type *report_here(void) \
+	{                                                     \
+		__u32 zero = 0;                               \
+		return bpf_map_lookup_elem(&report, &zero);   \
 	}
 
 /* ---- headers ---- */
@@ -117,30 +118,35 @@ SHUNT_ASSERT(sizeof(SHUNT_T_HEADER) <= 32);
 /* ---- sums ---- */
 
 #ifdef SHUNT_T_SUM
-/* n bytes from w on, at most 60: a TCP header or a probe. */
-static __always_inline int shunt_sum_words(const __u32 *w, void *end, __u32 n,
-					   __u64 *sum)
+/* Of n bytes of the frame, 1 to 64: a TCP header or a probe. Through a buffer,
+ * because a loop over the packet takes the verifier five times as long. */
+static __always_inline int shunt_sum_bytes(struct __sk_buff *skb, __u32 offset,
+					   __u32 n, __u64 *sum)
 {
-	for (__u32 i = 0; i < 15 && i * 4 < n; i++, w++) {
-		if ((void *)(w + 1) > end)
-			return -1;
-		*sum += *w;
-	}
+	__u32 buf[16] = {};
+
+	asm volatile("" : "+r"(n));
+	n = ((n - 1) & 63) + 1;
+	if (bpf_skb_load_bytes(skb, offset, buf, n))
+		return -1;
+	*sum += (__u32)bpf_csum_diff(NULL, 0, buf, sizeof(buf), 0);
 	return 0;
 }
 
 /*
- * The sums of the packet whose inner IP header is at `inner`. A segment's
+ * The sums of the packet whose inner IP header is at `inner`, `at` bytes behind
+ * the frame's start. A segment's
  * payload is not read: an intact IPv4 header sums up to zero, and an intact
  * segment to the complement of its pseudo header, also when a device has yet to
  * fill in its checksum (RFC 1624; the kernel's "local checksum offload"). So a
  * sum that fits says that the outer headers are intact, and TCP's checksum,
- * which the stack verifies, says the rest.
+ * which the stack verifies, says the rest. skb is NULL at XDP, where there are
+ * neither probes nor payloads to leave out.
  */
 static __always_inline int shunt_sums(struct shunt_packet *p,
 				      const struct shunt_scratch *s,
 				      void *inner, void *end, const bool v6,
-				      const bool covered)
+				      struct __sk_buff *skb, __u32 at)
 {
 	struct iphdr *h4 = inner;
 	struct ipv6hdr *h6 = inner;
@@ -164,11 +170,10 @@ static __always_inline int shunt_sums(struct shunt_packet *p,
 		all = pseudo;
 		pseudo += (__u64)h4->saddr + h4->daddr;
 	}
-	if (covered && (s->probe || s->coverage)) {
+	if (skb && (s->probe || s->coverage)) {
 		__u64 part = pseudo + ip;
 
-		if (shunt_sum_words(inner + (hlen & 0x3c), end,
-				    s->headers - hlen, &part))
+		if (shunt_sum_bytes(skb, at + hlen, s->headers - hlen, &part))
 			return -1;
 		p->sum_covered = shunt_fold(part);
 		if (s->probe) {
@@ -181,7 +186,7 @@ static __always_inline int shunt_sums(struct shunt_packet *p,
 		(__u16)~shunt_fold(
 			(__u32)bpf_htons(IPPROTO_TCP) +
 			bpf_htons(p->length - sizeof(SHUNT_T_HEADER) - hlen)));
-	if (!covered || !s->coverage)
+	if (!skb || !s->coverage)
 		p->sum_covered = p->sum;
 	return 0;
 }
@@ -232,7 +237,8 @@ static __always_inline int shunt_encap4(struct __sk_buff *skb,
 	o.ip.daddr = in->daddr;
 	o.ip.check = ~shunt_sum20(&o.ip);
 	shunt_describe(&p, s, len - sizeof(o.ip));
-	if (shunt_sums(&p, s, in, end, false, true) || write_header(&o.h, &p) ||
+	if (shunt_sums(&p, s, in, end, false, skb, ETH_HLEN) ||
+	    write_header(&o.h, &p) ||
 	    bpf_skb_adjust_room(skb, SHUNT_OUTER4, BPF_ADJ_ROOM_MAC,
 				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
 				      : 0))
@@ -257,7 +263,8 @@ static __always_inline int shunt_encap6(struct __sk_buff *skb,
 	o.ip.payload_len = bpf_htons(len);
 	o.ip.nexthdr = SHUNT_T_IP_PROTO;
 	shunt_describe(&p, s, len);
-	if (shunt_sums(&p, s, in, end, true, true) || write_header(&o.h, &p) ||
+	if (shunt_sums(&p, s, in, end, true, skb, ETH_HLEN) ||
+	    write_header(&o.h, &p) ||
 	    bpf_skb_adjust_room(skb, SHUNT_OUTER6, BPF_ADJ_ROOM_MAC,
 				flags ? flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
 				      : 0))
@@ -298,22 +305,24 @@ static __always_inline int shunt_encap(struct __sk_buff *skb)
 /* ---- decap ---- */
 
 /* The hook has checked: outer and inner IP, lengths, flow, transport. */
-static __always_inline int
-shunt_check(void *data, void *end, struct shunt_scratch *s, const bool covered)
+static __always_inline int shunt_check(void *data, void *end,
+				       struct shunt_scratch *s,
+				       struct __sk_buff *skb)
 {
 	__u32 off = s->outer & 0x3f;
 	struct shunt_packet p = {};
 	SHUNT_T_HEADER *h;
 
-	(void)covered; /* without SHUNT_T_SUM */
+	(void)skb; /* without SHUNT_T_SUM */
 	off += s->v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	h = data + off;
+	off += sizeof(*h);
 	if ((void *)(h + 1) > end)
 		return -1;
 	shunt_describe(&p, s, s->length);
 	p.sport = 0;
-	if (s->v6 ? shunt_sums(&p, s, h + 1, end, true, covered)
-		  : shunt_sums(&p, s, h + 1, end, false, covered))
+	if (s->v6 ? shunt_sums(&p, s, h + 1, end, true, skb, off)
+		  : shunt_sums(&p, s, h + 1, end, false, skb, off))
 		return -1;
 	return check_header(h, &p);
 }
@@ -353,13 +362,8 @@ static __always_inline int shunt_decap_tc(struct __sk_buff *skb)
 	if (!s)
 		return TC_ACT_SHOT;
 	room = s->v6 ? SHUNT_OUTER6 : SHUNT_OUTER4;
-#ifdef SHUNT_T_SUM
-	/* Up to the end of the inner headers; refused if it is there already */
-	if (s->coverage || s->probe)
-		bpf_skb_pull_data(skb, ETH_HLEN + room + s->headers);
-#endif
 	checked = shunt_check((void *)(long)skb->data,
-			      (void *)(long)skb->data_end, s, true);
+			      (void *)(long)skb->data_end, s, skb);
 	if (checked < 0)
 		goto drop;
 	if (bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC,
@@ -426,7 +430,7 @@ static __always_inline int shunt_decap_xdp(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	room = s->v6 ? SHUNT_OUTER6 : SHUNT_OUTER4;
 	l3 = s->outer;
-	if (shunt_check(data, end, s, false) < 0)
+	if (shunt_check(data, end, s, NULL) < 0)
 		goto drop;
 	if (data + ETH_HLEN + 8 > end)
 		goto drop;
