@@ -126,6 +126,7 @@ TEST_F(untouched, the_good_frame_is_good)
 
 TEST_F(untouched, not_ours)
 {
+	set_deployed(&self->r, SHUNT_UDPLITE, false);
 	all_pass(_metadata, &self->r, variant->prog, bad_others);
 }
 
