@@ -168,8 +168,11 @@ static __always_inline int egress(struct __sk_buff *skb,
 	track_tx(f, t, payload, now);
 	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
 		maybe_probe(skb, s, f, slot, now);
-	if (f->tx != SHUNT_TX_ENCAP)
+	if (f->tx != SHUNT_TX_ENCAP) {
+		if (f->tx == SHUNT_TX_LEAVING)
+			tx_fallback(f, f->reason, now);
 		return TC_ACT_UNSPEC;
+	}
 
 	number = f->transport;
 	if (!fits(skb, s, headers, f->overhead, to_tick(now))) {

@@ -68,6 +68,7 @@ int flow_state(const struct shunt_flow *flow, __u64 now,
 		[SHUNT_TX_PROBING] = SHUNT_STATE_PROBING,
 		[SHUNT_TX_ENCAP] = SHUNT_STATE_REDIRECTED,
 		[SHUNT_TX_FALLBACK] = SHUNT_STATE_FALLBACK,
+		[SHUNT_TX_LEAVING] = SHUNT_STATE_FALLBACK,
 	};
 
 	switch (flow->life) {

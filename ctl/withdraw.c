@@ -73,12 +73,11 @@ static void fall_back(struct flows *flows, unsigned number)
 	for (size_t i = 1; i < flows->n; i++) {
 		struct shunt_flow *f = &flows->flow[i];
 
-		if (!is_of(f, number) || f->tx == SHUNT_TX_PLAIN ||
-		    f->tx == SHUNT_TX_FALLBACK)
+		if (!is_of(f, number) ||
+		    (f->tx != SHUNT_TX_ENCAP && f->tx != SHUNT_TX_PROBING))
 			continue;
 		f->reason = SHUNT_REASON_NO_TRANSPORT;
-		f->tx = f->flags & SHUNT_F_WAS_ENCAP ? SHUNT_TX_FALLBACK
-						     : SHUNT_TX_PLAIN;
+		f->tx = SHUNT_TX_LEAVING;
 	}
 }
 

@@ -385,6 +385,19 @@ int lab_shunt_down(struct lab *lab, enum lab_host host)
 	return err;
 }
 
+int lab_shunt(struct lab *lab, enum lab_host host, const char *fmt, ...)
+{
+	char *args, *command;
+	int status;
+
+	FORMAT(args, fmt);
+	TEXT(command, "%s/build/shunt %s >/dev/null", lab_root(), args);
+	status = run_in(lab->ns[host], NULL, command);
+	free(command);
+	free(args);
+	return status;
+}
+
 json_t *lab_json(struct lab *lab, enum lab_host host, const char *what)
 {
 	char *command, *output = NULL;
@@ -461,6 +474,23 @@ static bool is_string(json_t *flow, const char *key, const char *want)
 	const char *is = json_string_value(json_object_get(flow, key));
 
 	return !want || (is && !strcmp(is, want));
+}
+
+const char *lab_transport(struct lab *lab, enum lab_host host, int fd)
+{
+	char local[64], remote[64];
+	static char name[32];
+	json_t *flows, *flow;
+
+	endpoint(local, getsockname, fd);
+	endpoint(remote, getpeername, fd);
+	flows = lab_json(lab, host, "flows");
+	flow = find_flow(flows, local, remote);
+	snprintf(name, sizeof(name), "%s",
+		 flow ? json_string_value(json_object_get(flow, "transport"))
+		      : "(no flow)");
+	json_decref(flows);
+	return name;
 }
 
 bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,

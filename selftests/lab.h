@@ -67,6 +67,10 @@ int lab_shunt_down(struct lab *lab, enum lab_host host);
 /* On client and server. */
 int lab_shunt_both(struct lab *lab, const char *fmt, ...) LAB_PRINTF(2);
 
+/* `shunt COMMAND`, silent when it works: its exit status. */
+int lab_shunt(struct lab *lab, enum lab_host host, const char *fmt, ...)
+	LAB_PRINTF(3);
+
 /* `shunt COMMAND -j` there, or NULL. */
 json_t *lab_json(struct lab *lab, enum lab_host host, const char *command);
 /* A counter of `shunt stats`. */
@@ -79,6 +83,9 @@ long lab_stat(struct lab *lab, enum lab_host host, const char *counter);
  */
 bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
 	      const char *reason);
+
+/* Its transport as `shunt flows` shows it: a static text. */
+const char *lab_transport(struct lab *lab, enum lab_host host, int fd);
 
 /* How many flows `shunt flows` shows in this state (NULL: at all). */
 int lab_flows(struct lab *lab, enum lab_host host, const char *state);

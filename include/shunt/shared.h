@@ -189,6 +189,7 @@ enum shunt_tx {
 	SHUNT_TX_PROBING,  /* TCP, until a probe is echoed or given up */
 	SHUNT_TX_ENCAP,	   /* transport */
 	SHUNT_TX_FALLBACK, /* TCP for the rest of its life, see reason */
+	SHUNT_TX_LEAVING, /* user space wants it in fallback, for that reason */
 };
 
 #define SHUNT_F_FIN_TX	  0x01
