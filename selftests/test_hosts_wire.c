@@ -9,11 +9,12 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define PORT 7800
 #define SIZE 300000L
-#define DSCP 10 /* AF11 */
+#define DSCP 10 /* AF11; the filters have it, too */
 
 FIXTURE(wire)
 {
@@ -24,20 +25,20 @@ FIXTURE(wire)
 FIXTURE_VARIANT(wire)
 {
 	int domain;
-	const char *ip; /* the dissector of what is in UDP, and its prefix */
+	const char *ip; /* the dissector of what is in UDP */
 	const char *dscp;
-	const char *proto;
+	const char *probe;
 };
 
 FIXTURE_VARIANT_ADD(wire, ipv4){.domain = AF_INET,
 				.ip = "ip",
-				.dscp = "ip.dsfield.dscp",
-				.proto = "ip.proto"};
+				.dscp = "all ip.dsfield.dscp == 10",
+				.probe = "ip.proto == 253"};
 
 FIXTURE_VARIANT_ADD(wire, ipv6){.domain = AF_INET6,
 				.ip = "ipv6",
-				.dscp = "ipv6.tclass.dscp",
-				.proto = "ipv6.nxt"};
+				.dscp = "all ipv6.tclass.dscp == 10",
+				.probe = "ipv6.nxt == 253"};
 
 FIXTURE_SETUP(wire)
 {
@@ -54,25 +55,82 @@ FIXTURE_TEARDOWN(wire)
 	EXPECT_EQ(0, lab_down(&self->lab));
 }
 
-/* How many frames of the capture a display filter shows, or -1. */
-static long frames(struct lab *lab, const char *file, const char *ip,
-		   const char *filter)
-{
-	char *text;
-	long n;
+/* Display filters. PROBES and MARKED: and what the variant has. */
+enum {
+	ALL,
+	PROBES,
+	SEGMENTS,
+	OTHER_UDP,
+	MALFORMED,
+	SYNS,
+	SYNS_WITH_OURS,
+	WITH_254,
+	BAD_TCP_SUM,
+	BAD_IP_SUM,
+	WITH_UDP_SUM,
+	TOO_LONG,
+	FULL,
+	FRAGMENTS,
+	MARKED,
+	LOW_PORT,
+	PLAIN,
+	FILTERS
+};
 
+static const char *const filters[FILTERS] = {
+	[ALL] = "udp.dstport == 6080",
+	[PROBES] = "udp.dstport == 6080",
+	[SEGMENTS] = "udp.dstport == 6080 && tcp",
+	[OTHER_UDP] = "udp && udp.dstport != 6080",
+	[MALFORMED] = "_ws.malformed",
+	[SYNS] = "tcp.flags.syn == 1",
+	[SYNS_WITH_OURS] = "tcp.flags.syn == 1 && !udp && "
+			   "tcp.options.experimental.exid == 0x5348",
+	[WITH_254] = "tcp.option_kind == 254",
+	[BAD_TCP_SUM] = "tcp && !(tcp.checksum.status == 1)",
+	[BAD_IP_SUM] = "ip.checksum.status == 0",
+	[WITH_UDP_SUM] = "udp && udp.checksum != 0",
+	[TOO_LONG] = "frame.len > 1514",
+	[FULL] = "udp && frame.len > 1400",
+	[FRAGMENTS] = "ip.flags.mf == 1 || ip.frag_offset > 0 || ipv6.fraghdr",
+	[MARKED] = "udp && tcp",
+	[LOW_PORT] = "udp && udp.srcport < 49152",
+	[PLAIN] = "tcp && !udp",
+};
+
+/* How many frames each shows, in one run of tshark: it takes long to start. */
+static int count_frames(struct lab *lab, const char *file, const char *ip,
+			const char *probe, const char *dscp, long n[FILTERS])
+{
+	char list[2048], *text, *at;
+	size_t len = 0;
+	int i;
+
+	for (i = 0; i < FILTERS; i++)
+		len += snprintf(list + len, sizeof(list) - len, ",%s%s%s",
+				filters[i],
+				i == PROBES || i == MARKED ? " && " : "",
+				i == PROBES   ? probe
+				: i == MARKED ? dscp
+					      : "");
+	/* The line of the one interval: | TIME | FRAMES | BYTES | FRAMES ... */
 	text = lab_output(lab, ROUTER,
 			  "cd %s &&"
-			  " { tshark -n -r %s -d udp.port==6080,%s"
+			  " { tshark -n -q -r %s -d udp.port==6080,%s"
 			  " -o tcp.check_checksum:TRUE"
 			  " -o ip.check_checksum:TRUE"
-			  " -Y '%s' -T fields -e frame.number >frames 2>errors"
+			  " -z 'io,stat,0%s' >table 2>errors"
 			  " || { cat errors >&2; false; }; } &&"
-			  " wc -l <frames",
-			  lab->dir, file, ip, filter);
-	n = text && *text ? atol(text) : -1;
+			  " sed -n '/^|[^|]*<>/ { s/^|[^|]*|//; s/|[^|]*|/ /g;"
+			  " p }' table",
+			  lab->dir, file, ip, list);
+	at = text;
+	for (i = 0; at && *at && i < FILTERS; i++)
+		n[i] = strtol(at, &at, 10);
+	fprintf(stderr, "# frames: %s\n", text);
+	i = at && at[strspn(at, " ")] == '\n' ? i : 0;
 	free(text);
-	return n;
+	return i;
 }
 
 static int mark(int fd, int domain)
@@ -114,54 +172,45 @@ static void talk(struct __test_metadata *_metadata, struct lab *lab, int domain,
 			    lab_flows(lab, SERVER, "redirected") == 0));
 }
 
-#define FRAMES(filter) frames(&self->lab, self->file, variant->ip, filter)
-
 TEST_F_TIMEOUT(wire, capture_at_the_router, 60)
 {
-	char filter[128];
-	long all, probes;
+	long n[FILTERS];
 
 	talk(_metadata, &self->lab, variant->domain, PORT);
 	talk(_metadata, &self->lab, variant->domain, PORT + 1);
 	ASSERT_EQ(0, lab_do(&self->lab, "capture", "stop"));
+	ASSERT_EQ(FILTERS, count_frames(&self->lab, self->file, variant->ip,
+					variant->probe, variant->dscp, n));
 
 	/* Whatever is in UDP is GUE variant 1: an IP packet, no header. */
-	all = FRAMES("udp.dstport == 6080");
-	snprintf(filter, sizeof(filter), "udp.dstport == 6080 && %s == 253",
-		 variant->proto);
-	probes = FRAMES(filter);
-	EXPECT_LT(4 * SIZE / 1500, all);
-	EXPECT_LE(2, probes);
-	EXPECT_EQ(all, probes + FRAMES("udp.dstport == 6080 && tcp"));
-	EXPECT_EQ(0, FRAMES("udp && udp.dstport != 6080"));
-	EXPECT_EQ(0, FRAMES("_ws.malformed"));
+	EXPECT_LT(4 * SIZE / 1500, n[ALL]);
+	EXPECT_LE(2, n[PROBES]);
+	EXPECT_EQ(n[ALL], n[PROBES] + n[SEGMENTS]);
+	EXPECT_EQ(0, n[OTHER_UDP]);
+	EXPECT_EQ(0, n[MALFORMED]);
 
 	/* Our option, in both halves of both handshakes, which stay TCP. */
-	EXPECT_EQ(4, FRAMES("tcp.flags.syn == 1"));
-	EXPECT_EQ(4, FRAMES("tcp.flags.syn == 1 && !udp && "
-			    "tcp.options.experimental.exid == 0x5348"));
-	EXPECT_EQ(4, FRAMES("tcp.option_kind == 254"));
+	EXPECT_EQ(4, n[SYNS]);
+	EXPECT_EQ(4, n[SYNS_WITH_OURS]);
+	EXPECT_EQ(4, n[WITH_254]);
 
 	/* Checksums: TCP's and IP's are right, UDP's is not used. */
-	EXPECT_EQ(0, FRAMES("tcp && !(tcp.checksum.status == 1)"));
-	EXPECT_EQ(0, FRAMES("ip.checksum.status == 0"));
-	EXPECT_EQ(0, FRAMES("udp && udp.checksum != 0"));
+	EXPECT_EQ(0, n[BAD_TCP_SUM]);
+	EXPECT_EQ(0, n[BAD_IP_SUM]);
+	EXPECT_EQ(0, n[WITH_UDP_SUM]);
 
 	/* Frames that fit, none of them in pieces. */
-	EXPECT_EQ(0, FRAMES("frame.len > 1514"));
-	EXPECT_LT(100, FRAMES("udp && frame.len > 1400"));
-	EXPECT_EQ(0, FRAMES("ip.flags.mf == 1 || ip.frag_offset > 0 || "
-			    "ipv6.fraghdr"));
+	EXPECT_EQ(0, n[TOO_LONG]);
+	EXPECT_LT(100, n[FULL]);
+	EXPECT_EQ(0, n[FRAGMENTS]);
 
 	/* Quality of service is the flow's own, inside and outside. */
-	snprintf(filter, sizeof(filter), "udp && tcp && all %s == %d",
-		 variant->dscp, DSCP);
-	EXPECT_EQ(all - probes, FRAMES(filter));
+	EXPECT_EQ(n[SEGMENTS], n[MARKED]);
 
 	/* Ports spread flows, one flow has one in each direction. */
-	EXPECT_EQ(0, FRAMES("udp && udp.srcport < 49152"));
+	EXPECT_EQ(0, n[LOW_PORT]);
 	/* Plain: handshakes, and the little before the first echo. */
-	EXPECT_GE(12, FRAMES("tcp && !udp"));
+	EXPECT_GE(12, n[PLAIN]);
 }
 
 TEST_HARNESS_MAIN
