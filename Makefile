@@ -3,8 +3,10 @@
 #
 #   make          build everything into build/
 #   make demo     the main job, on real programs (root)
-#   make check    every test, on this kernel (root)
-#   make check-qemu   the same on Debian's other kernels, in QEMU
+#   make check    every test, on this kernel and then in QEMU on Debian's (root);
+#                 QEMU=0: on this kernel only; ARGS=test_x: one file of tests
+#   make check-qemu   on Debian's kernels only: KERNELS="6.1 6.12 7.3"
+#   make guest KERNEL=7.3   a shell in such a guest
 #   make perf     the benchmark (root)
 #   make deps     install the Debian packages all of this needs (root)
 #   make install  into $(DESTDIR)$(PREFIX)
@@ -140,16 +142,16 @@ $(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
 deps:
 	testbed/deps install
 
-demo check perf:
+demo perf:
 	@testbed/deps check || testbed/deps install
-	@+$(MAKE) --no-print-directory $(if $(filter check,$@),tests,all)
-	@$(if $(filter demo,$@),testbed/demo,$(if $(filter check,$@),selftests/run,perf/run)) $(ARGS)
+	@+$(MAKE) --no-print-directory all
+	@$(if $(filter demo,$@),testbed/demo,perf/run) $(ARGS)
 
-# The same suite in guests with other kernels: docs/testing.md.
-check-qemu:
+# docs/testing.md
+check check-qemu:
 	@testbed/deps check || testbed/deps install
 	@+$(MAKE) --no-print-directory tests
-	@selftests/check-qemu $(ARGS)
+	@selftests/$@ $(ARGS)
 
 KERNEL ?= 7.3
 guest: tests
