@@ -97,6 +97,40 @@ struct shunt_max {
 		return bpf_map_lookup_elem(&report, &zero);   \
 	}
 
+static __always_inline void shunt_mean_of(struct shunt_mean *m, __u64 value)
+{
+	m->sum += value;
+	m->count++;
+}
+
+static __always_inline void shunt_max_of(struct shunt_max *m, __u64 value)
+{
+	if (value > m->max)
+		m->max = value;
+}
+
+/* ---- state of a connection ---- */
+
+/* A map of one struct per connection, zeroed at first: state_of() is that of a
+ * packet's, or NULL. */
+#define SHUNT_STATE(state_type)                                             \
+	struct {                                                            \
+		__uint(type, BPF_MAP_TYPE_LRU_HASH);                        \
+		__uint(max_entries, 65536);                                 \
+		__type(key, __u32);                                         \
+		__type(value, state_type);                                  \
+	} state SEC(".maps");                                               \
+	static __always_inline state_type *state_of(                        \
+		const struct shunt_packet *p)                               \
+	{                                                                   \
+		state_type *s = bpf_map_lookup_elem(&state, &p->flow);      \
+		state_type fresh = {};                                      \
+		if (s)                                                      \
+			return s;                                           \
+		bpf_map_update_elem(&state, &p->flow, &fresh, BPF_NOEXIST); \
+		return bpf_map_lookup_elem(&state, &p->flow);               \
+	}
+
 /* ---- headers ---- */
 
 struct shunt_outer4 {
