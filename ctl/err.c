@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TAIL_LINES 24
+#define TAIL_LINES 40
 
 /* The verifier's log is one print of many KB; its end says why it refused. */
 static char log_tail[16384];

@@ -172,7 +172,7 @@ static const struct {
 	{"selftests/plugins/wrong_type.bpf.o", "belongs into SEC(\"tc\")"},
 	{"selftests/plugins/taken_port.bpf.o", "port 6080"},
 	/* the verifier's own words */
-	{"selftests/plugins/refused.bpf.o", "invalid mem access"},
+	{"selftests/plugins/refused.bpf.o", "scalar"},
 };
 
 static int count(json_t *json)
