@@ -144,10 +144,11 @@ TEST_F(transport, encap_that_fails)
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
 	EXPECT_EQ(0, lab_stat(lab, CLIENT, "encap_failed"));
 	ASSERT_EQ(0, lab_count(lab, &count));
+	/* Some of it, at least: what arrives as TCP makes the flow doubt. */
 	ASSERT_EQ(0, stream_through(p.c, p.s, 3, MB));
-	EXPECT_LT(600, lab_stat(lab, CLIENT, "encap_failed"));
+	EXPECT_LT(0, lab_stat(lab, CLIENT, "encap_failed"));
 	ASSERT_EQ(0, lab_count(lab, &count));
-	EXPECT_LT(600, count.tcp[TO_SERVER].packets);
+	EXPECT_LE(MB, count.tcp[TO_SERVER].bytes);
 	EXPECT_LT(0, lab_stat(lab, CLIENT, "encap_packets"));
 	lab_pair_close(&p);
 }
@@ -241,7 +242,7 @@ struct load {
 	int listener;
 	volatile bool stop;
 	long transfers;
-	long pongs;
+	volatile long pongs;
 	int err;
 };
 
@@ -328,6 +329,7 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 			EXPECT_EQ(0, put(lab, SERVER, "add", OWD));
 		}
 	}
+	EXPECT_TRUE(BECOMES(pong.pongs > PONGS || pong.err));
 	bulk.stop = pong.stop = true;
 	pthread_join(t[0], NULL);
 	pthread_join(t[1], NULL);
