@@ -6,6 +6,7 @@
 #   make check    every test, on this kernel and then in QEMU on Debian's (root);
 #                 QEMU=0: on this kernel only; ARGS=test_x: one file of tests
 #   make check-qemu   on Debian's kernels only: KERNELS="6.1 6.12 7.3"
+#   make check-asan   on this kernel, with ASan and UBSan
 #   make guest KERNEL=7.3   a shell in such a guest
 #   make perf     the benchmark (root)
 #   make deps     install the Debian packages all of this needs (root)
@@ -18,6 +19,8 @@ CC	?= gcc
 CLANG	?= clang
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 B	:= build
+# make SAN=address,undefined B=build/asan: with sanitizers, in a folder of its own
+SAN	:=
 
 # Short lines by default; V=1 shows the commands.
 Q	:= $(if $(V),,@)
@@ -27,6 +30,11 @@ WARN	 := -Wall -Wextra -Werror
 CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 CFLAGS	 ?= -O2 -g
 CFLAGS	 += -std=gnu11 $(WARN)
+ifneq ($(SAN),)
+SAN_FLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS	 += $(SAN_FLAGS)
+LDFLAGS	 += $(SAN_FLAGS)
+endif
 LIBS	 := -lbpf -ljansson -lelf -lmnl
 
 # clang's bpf target does not search the multiarch folder for <asm/types.h>.
@@ -52,7 +60,7 @@ TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tests demo check check-qemu guest perf deps install \
+.PHONY: all tests demo check check-qemu check-asan guest perf deps install \
 	uninstall format lint clean
 
 all: $(B)/shunt $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
@@ -152,6 +160,11 @@ check check-qemu:
 	@testbed/deps check || testbed/deps install
 	@+$(MAKE) --no-print-directory tests
 	@selftests/$@ $(ARGS)
+
+check-asan:
+	@testbed/deps check || testbed/deps install
+	@+$(MAKE) --no-print-directory SAN=address,undefined B=$(B)/asan tests
+	@SHUNT_BUILD=$(B)/asan selftests/run $(ARGS)
 
 KERNEL ?= 7.3
 guest: tests

@@ -2,7 +2,7 @@
 /*
  * How much slower than a machine of its own this one is: 1, or what the guest
  * of selftests/check-qemu has measured at its start. Limits of time are
- * multiplied.
+ * multiplied. And how many bytes to send there.
  */
 #ifndef FACTOR_H
 #define FACTOR_H
@@ -15,6 +15,12 @@ static inline int time_factor(void)
 	int factor = text ? atoi(text) : 1;
 
 	return factor > 1 ? factor : 1;
+}
+
+/* In a guest with an emulated processor, plain TCP is slow, too. */
+static inline long size_here(long natively, long in_guest)
+{
+	return getenv("SHUNT_GUEST") ? in_guest : natively;
 }
 
 #endif

@@ -25,8 +25,7 @@
 
 static const char *const host_names[] = {"client", "router", "server"};
 
-/* Where the repository is: we are build/selftests/test_… in it. */
-const char *lab_root(void)
+const char *lab_build(void)
 {
 	static char path[PATH_MAX];
 	ssize_t n;
@@ -35,7 +34,22 @@ const char *lab_root(void)
 		return path;
 	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	path[n < 0 ? 0 : n] = '\0';
-	return dirname(dirname(dirname(path)));
+	return dirname(dirname(path));
+}
+
+const char *lab_root(void)
+{
+	static char path[PATH_MAX];
+	char file[PATH_MAX + 16];
+
+	if (path[0])
+		return path;
+	strcpy(path, lab_build());
+	do {
+		dirname(path);
+		snprintf(file, sizeof(file), "%s/testbed/lab", path);
+	} while (access(file, X_OK) && path[1]);
+	return path;
 }
 
 uint64_t now_us(void)
@@ -168,6 +182,29 @@ int lab_do(struct lab *lab, const char *what, const char *fmt, ...)
  * less than that on the way, nothing is lost that a test does not lose. */
 #define SMALL_WINDOWS "4096 65536 180000"
 
+static int enter(int ns)
+{
+	return setns(ns, CLONE_NEWNET) ? -errno : 0;
+}
+
+static int small_windows(struct lab *lab, enum lab_host host)
+{
+	int fd, n = -1;
+
+	if (enter(lab->ns[host]))
+		return -errno;
+	fd = open("/proc/sys/net/ipv4/tcp_rmem", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = write(fd, SMALL_WINDOWS, strlen(SMALL_WINDOWS));
+		close(fd);
+	}
+	if (n < 0)
+		fprintf(stderr, "# tcp_rmem: %m\n");
+	if (enter(lab->home))
+		abort();
+	return n < 0 ? -1 : 0;
+}
+
 int lab_up(struct lab *lab, const char *options)
 {
 	char *command, *output = NULL, path[64];
@@ -191,10 +228,8 @@ int lab_up(struct lab *lab, const char *options)
 		if (lab->ns[i] < 0)
 			return -errno;
 	}
-	for (int i = CLIENT; i <= SERVER; i += SERVER - CLIENT)
-		if (lab_run(lab, i, "echo %s >/proc/sys/net/ipv4/tcp_rmem",
-			    SMALL_WINDOWS))
-			return -1;
+	if (small_windows(lab, CLIENT) || small_windows(lab, SERVER))
+		return -1;
 	strcpy(lab->dir, "/tmp/hosts-XXXXXX");
 	if (!mkdtemp(lab->dir) || chmod(lab->dir, 0755))
 		return -errno;
@@ -218,11 +253,6 @@ int lab_down(struct lab *lab)
 		err = -1;
 	free(command);
 	return err;
-}
-
-static int enter(int ns)
-{
-	return setns(ns, CLONE_NEWNET) ? -errno : 0;
 }
 
 /* ---- shunt ---- */
@@ -303,9 +333,8 @@ static int shunt_up(struct lab *lab, enum lab_host host, const char *options)
 	char *command;
 	json_t *status;
 
-	TEXT(command, "%s/build/shunt up --dev eth0 %s %s >/dev/null",
-	     lab_root(), strstr(options, "--flows") ? "" : "--flows 2000",
-	     options);
+	TEXT(command, "%s/shunt up --dev eth0 %s %s >/dev/null", lab_build(),
+	     strstr(options, "--flows") ? "" : "--flows 2000", options);
 	if (run_in(lab->ns[host], NULL, command)) {
 		free(command);
 		return -1;
@@ -366,7 +395,7 @@ int lab_shunt_down(struct lab *lab, enum lab_host host)
 	char *command;
 	int err = 0;
 
-	TEXT(command, "%s/build/shunt down", lab_root());
+	TEXT(command, "%s/shunt down", lab_build());
 	if (run_in(lab->ns[host], NULL, command))
 		err = -1;
 	free(command);
@@ -404,7 +433,7 @@ json_t *lab_json(struct lab *lab, enum lab_host host, const char *what)
 	json_t *json = NULL;
 	json_error_t error;
 
-	TEXT(command, "%s/build/shunt %s -j", lab_root(), what);
+	TEXT(command, "%s/shunt %s -j", lab_build(), what);
 	if (!run_in(lab->ns[host], &output, command)) {
 		json = json_loads(output, 0, &error);
 		if (!json)

@@ -33,7 +33,9 @@ struct lab {
 	uint32_t maps[LAB_HOSTS][LAB_IDS];
 };
 
-/* The repository. */
+/* The folder of the build: we are selftests/test_... in it. */
+const char *lab_build(void);
+/* The repository: the build is somewhere in it. */
 const char *lab_root(void);
 
 /* options: of `lab up`, may be NULL. */

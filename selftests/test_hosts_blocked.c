@@ -115,8 +115,9 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 			int domain, int listener, const char *direction,
 			bool upload)
 {
-	struct stream tx = {.send = true, .seed = 4, .to = 26 * MB};
-	struct stream rx = {.seed = 4, .to = 8 * MB};
+	const long size = size_here(26 * MB, 6 * MB);
+	struct stream tx = {.send = true, .seed = 4, .to = size};
+	struct stream rx = {.seed = 4, .to = size / 3};
 	uint64_t start;
 	struct lab_pair p;
 
@@ -129,7 +130,7 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
 	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", direction));
 	start = now_us();
-	rx.to = 26 * MB;
+	rx.to = size;
 	EXPECT_EQ(0, stream_finish(&tx, &rx));
 	fprintf(stderr, "# back on TCP and done after %ld ms\n",
 		(long)(now_us() - start) / 1000);

@@ -68,8 +68,9 @@ TEST_F(lifecycle, listener_is_older)
 
 TEST_F(lifecycle, up_while_connections_are_open)
 {
-	struct stream tx = {.send = true, .seed = 3, .to = 20 * MB};
-	struct stream rx = {.seed = 3, .to = 5 * MB};
+	const long size = size_here(20 * MB, 6 * MB);
+	struct stream tx = {.send = true, .seed = 3, .to = size};
+	struct stream rx = {.seed = 3, .to = size / 4};
 	struct lab *lab = &self->lab;
 	struct lab_count count;
 	struct lab_pair p;
@@ -83,7 +84,7 @@ TEST_F(lifecycle, up_while_connections_are_open)
 	ASSERT_EQ(0, stream_start(&tx));
 	ASSERT_EQ(0, stream_run(&rx));
 	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
-	rx.to = 20 * MB;
+	rx.to = size;
 	EXPECT_EQ(0, stream_finish(&tx, &rx));
 	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
 	ASSERT_EQ(0, lab_count(lab, &count));
@@ -127,8 +128,9 @@ static void down_in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 			     int listener, const char *ingress,
 			     struct ends ends)
 {
-	struct stream tx = {.send = true, .seed = 4, .to = 26 * MB};
-	struct stream rx = {.seed = 4, .to = 8 * MB};
+	const long size = size_here(26 * MB, 6 * MB);
+	struct stream tx = {.send = true, .seed = 4, .to = size};
+	struct stream rx = {.seed = 4, .to = size / 3};
 	struct lab_count count;
 	struct lab_pair p;
 
@@ -146,7 +148,7 @@ static void down_in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 		ASSERT_EQ(0, lab_shunt_down(lab, SERVER));
 	if (ends.restart)
 		ASSERT_EQ(0, up_again(lab, ingress, &ends));
-	rx.to = 26 * MB;
+	rx.to = size;
 	ASSERT_EQ(0, stream_finish(&tx, &rx));
 	ASSERT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
 	shutdown(tx.fd, SHUT_WR);

@@ -140,7 +140,7 @@ TEST_F(policy, client_in_and_out_of_the_cgroup)
 
 static int policy(struct lab *lab, enum lab_host host, const char *args)
 {
-	return lab_run(lab, host, "%s/build/shunt policy %s", lab_root(), args);
+	return lab_run(lab, host, "%s/shunt policy %s", lab_build(), args);
 }
 
 TEST_F(policy, rule_for_a_cgroup)
@@ -257,7 +257,7 @@ static char *run_prefix(const char *options)
 {
 	static char prefix[PATH_MAX];
 
-	snprintf(prefix, sizeof(prefix), "%s/build/shunt run %s --", lab_root(),
+	snprintf(prefix, sizeof(prefix), "%s/shunt run %s --", lab_build(),
 		 options);
 	return prefix;
 }

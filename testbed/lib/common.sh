@@ -61,11 +61,14 @@ inside()
 # poll SECONDS CMD...: try CMD until it succeeds; 1 if it never does
 poll()
 {
-	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) never
 
 	shift
+	exec {never}<> <(:)
 	until "$@"; do
-		[ "${EPOCHREALTIME/./}" -lt "$end" ] || return 1
-		sleep 0.01
+		[ "${EPOCHREALTIME/./}" -lt "$end" ] || break
+		read -rt 0.01 -u "$never" || true # sleeps, and starts nothing
 	done
+	exec {never}<&-
+	[ "${EPOCHREALTIME/./}" -lt "$end" ]
 }

@@ -20,7 +20,6 @@ for i in all default; do
 	echo 0 >ipv6/conf/$i/accept_ra
 	echo 0 >ipv6/conf/$i/router_solicitations
 done
-ip link set lo up
 '
 
 # No metrics, or one connection would teach the next.
@@ -41,6 +40,7 @@ configure_host()
 	# pinned. By the routes: the sysctl takes cubic in a namespace only if
 	# the host allows it to everyone, and here it does not.
 	inside "$1" ip -batch - <<-END
+		link set lo up
 		addr add 10.77.$subnet.2/24 dev eth0
 		addr add fd77:$subnet::2/64 dev eth0 nodad
 		link set eth0 up
@@ -62,6 +62,7 @@ make_router()
 		END
 	fi
 	inside router ip -batch - <<-END
+		link set lo up
 		addr add 10.77.1.1/24 dev rc
 		addr add 10.77.2.1/24 dev rs
 		addr add fd77:1::1/64 dev rc nodad
@@ -72,30 +73,20 @@ make_router()
 }
 
 # A TCP connection to a port where nobody listens is refused after one round
-# trip, so both ways work and the neighbours know each other. (Not every
+# trip, so both ways work and all neighbours know each other. (Not every
 # machine has ping.)
 meet()
 {
 	local script='
 	for to; do
-		for i in {1..100}; do
-			e=$( { timeout 0.2 bash -c ": </dev/tcp/$to/9"; } 2>&1) &&
-				continue 2
-			[[ $e = *refused* ]] && continue 2
-			sleep 0.01
+		until e=$( { : <"/dev/tcp/$to/9"; } 2>&1) || [[ $e = *refused* ]]; do
+			echo "lab: the client does not reach $to: $e" >&2
+			read -rt 0.01 <><(:) || :
 		done
-		echo "lab: $HOST does not reach $to: $e" >&2
-		exit 1
-	done'
+	done' said
 
-	HOST=$1 inside "$1" bash -c "$script" meet "${@:2}"
-}
-
-meet_all()
-{
-	meet client "${address[server4]}" "${address[server6]}" &
-	meet server "${address[client4]}" "${address[client6]}"
-	wait $!
+	said=$(inside client timeout 20 bash -c "$script" meet "$@" 2>&1) ||
+		die 1 "the client and the server do not meet: ${said:0:500}"
 }
 
 parse_up()
@@ -125,9 +116,7 @@ parse_up()
 # Sets the globals name and state.
 make_lab()
 {
-	local host
-
-	mkdir -p "$state_root"
+	[ -d "$state_root" ] || mkdir -p "$state_root"
 	until
 		printf -v name 'shunt-%06x' $((SRANDOM & 0xffffff))
 		state=$state_root/$name
@@ -138,9 +127,11 @@ make_lab()
 	trap 'cmd_down "$name"' EXIT
 	start_keeper "$owner"
 
-	for host in client router server; do
-		ip netns add "$name-$host"
-	done
+	ip -batch - <<-END
+		netns add $name-client
+		netns add $name-router
+		netns add $name-server
+	END
 	inside client bash -c "$host_sysctls"
 	inside router bash -c "$router_sysctls"
 	inside server bash -c "$host_sysctls"
@@ -148,7 +139,7 @@ make_lab()
 	configure_host client 1
 	configure_host server 2
 	[ "$wire" = no ] || start_wire
-	meet_all
+	meet "${address[server4]}" "${address[server6]}"
 	make_filters
 	[ "$wire" = no ] || set_first_faults "$spec"
 }
@@ -176,8 +167,8 @@ cmd_down()
 	end_processes || status=1
 	for host in client router server; do
 		[ ! -e "/run/netns/$name-$host" ] ||
-			ip netns del "$name-$host" || status=1
-	done
+			echo "netns del $name-$host"
+	done | ip -force -batch - || status=1
 	rm -rf "$state"
 	exec {lock}<&-
 	return "$status"
