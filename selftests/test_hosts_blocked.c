@@ -70,10 +70,10 @@ TEST_F(blocked, from_the_start)
 	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
 	ASSERT_EQ(0, stream_through(p.s, p.c, 2, MB));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "probing", "unverified"));
-	EXPECT_GT(2 * MB, now_us() - start);
+	EXPECT_GT(2 * MB * time_factor(), now_us() - start);
 
 	/* As long as something is sent, the path is tried a few times. */
-	end = now_us() + 10 * MB;
+	end = now_us() + 10 * MB * time_factor();
 	while (!given_up && now_us() < end) {
 		ASSERT_EQ(0, stream_through(p.c, p.s, 3, 1000));
 		ASSERT_EQ(0, stream_through(p.s, p.c, 4, 1000));
@@ -102,7 +102,7 @@ TEST_F(blocked, from_the_start)
 static void give_up(struct __test_metadata *_metadata, struct lab *lab,
 		    enum lab_host host, int out, int in)
 {
-	uint64_t end = now_us() + 10 * MB;
+	uint64_t end = now_us() + 10 * MB * time_factor();
 
 	while (lab_flows(lab, host, "fallback") != 1 && now_us() < end) {
 		ASSERT_EQ(0, stream_through(out, in, 7, 1000));
