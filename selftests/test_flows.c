@@ -328,6 +328,7 @@ TEST_F(flows, peer_that_repeats_itself_is_a_stall)
 	ASSERT_EQ(0, flow_pair(&self->r, &s));
 	flow_get(&self->r, 1, &f);
 	f.tx_ack = a.seq + a.payload;
+	f.rx_ack = a.ack - 1;
 	flow_put(&self->r, 1, &f);
 	pkt_seg(&self->p, &a);
 	pkt_wrap(&self->p, NULL);
