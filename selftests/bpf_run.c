@@ -143,6 +143,7 @@ int rig_open(struct rig *r, uint32_t max_flows)
 	r->prog[RIG_TC] = bpf_program__fd(h->progs.shunt_ingress_tc);
 	r->prog[RIG_SLOW] = bpf_program__fd(h->progs.shunt_ingress_slow);
 	r->prog[RIG_XDP] = bpf_program__fd(h->progs.shunt_ingress_xdp);
+	r->prog[RIG_HOP] = bpf_program__fd(h->progs.shunt_hop);
 	err = fill_maps(r);
 	if (err)
 		fprintf(stderr, "# cannot fill the maps: %s\n", strerror(-err));
@@ -192,7 +193,8 @@ int rig_run_fd(struct rig *r, int fd, bool xdp, const struct pkt *in,
 	static uint8_t buf[PKT_MAX];
 	struct __sk_buff ctx = {.gso_size = in->gso_size,
 				.gso_segs = in->gso_segs,
-				.ifindex = r->ifindex > 1 ? r->ifindex : 0};
+				.ifindex = r->ifindex > 1 ? r->ifindex : 0,
+				.ingress_ifindex = r->ingress};
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = in->b,
 		    .data_size_in = in->len, .data_out = buf,
 		    .data_size_out = sizeof(buf), .repeat = 1, .flags = flags);
@@ -288,11 +290,9 @@ int rig_watch_tags(struct rig *r)
 	return err;
 }
 
-void rig_withdraw(struct rig *r)
+void rig_withdraw(struct rig *r, __u32 transport)
 {
-	__u32 udp = SHUNT_UDP;
-
-	bpf_map_delete_elem(MAP_FD(r, encap_progs), &udp);
+	bpf_map_delete_elem(MAP_FD(r, encap_progs), &transport);
 }
 
 static void read_counters(struct rig *r, __u64 *v)

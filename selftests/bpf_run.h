@@ -24,7 +24,7 @@
 /* Not run: the kernel refuses to make such an skb (errno in rig.err). */
 #define V_NONE (-1000)
 
-enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_PROGS };
+enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_HOP, RIG_PROGS };
 
 /* Flows are idle sooner than in earnest: a machine may be up for less. */
 #define RIG_IDLE_NS (10 * SHUNT_NSEC)
@@ -36,6 +36,7 @@ struct rig {
 	int prog[RIG_PROGS];
 	uint32_t max_flows;
 	uint32_t ifindex; /* device of the skbs; 0: loopback */
+	uint32_t ingress; /* the one they came in by; 0: none */
 	int err;
 	__u64 counters[SHUNT_CNT_MAX];
 	struct __sk_buff ctx; /* after the last TC run */
@@ -87,6 +88,8 @@ int flow_get(struct rig *r, __u32 slot, struct shunt_flow *f);
 /* The flow of this segment at both of its ends: slot 1 the sender's, slot 2 the
  * receiver's. */
 int flow_pair(struct rig *r, const struct seg *s);
+/* The same on UDP-Lite, with coverage `headers` or full. */
+int flow_pair_lite(struct rig *r, const struct seg *s, bool headers);
 /* Gone from the index, as when our SYN or SYN-ACK leaves; nothing else. */
 void flow_unlink(struct rig *r, const struct shunt_key *k);
 /* The slot of the key's flow, 0: none. */
@@ -115,8 +118,10 @@ int rig_run_clone(struct rig *r, __u32 slot, const struct pkt *in,
 /* Replace the transport's encap by a program that puts the VLAN metadata of
  * the skb into mark (0x10000 | tci when there is one) and priority (TPID). */
 int rig_watch_tags(struct rig *r);
-/* Take the transport's encap program away. */
-void rig_withdraw(struct rig *r);
+/* Take a transport's encap program away. */
+void rig_withdraw(struct rig *r, __u32 transport);
+/* An end of a segmentation hop, or a device, and where packets go from it. */
+int hop_put(struct rig *r, __u32 from, __u32 to);
 
 __u64 now_mono(void);
 __u32 now_tick(void);

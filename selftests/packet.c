@@ -84,19 +84,28 @@ bool ip_good(const uint8_t *ip)
 	return ip[0] >> 4 == 6 || sum16(ip, ip_hlen(ip), 0) == 0xffff;
 }
 
-/* Sum of the pseudo header and the segment: 0xffff when it is right. */
+/* Bytes behind the IP header. */
+static uint32_t l4_len(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 6 ? get16(ip + 4) : get16(ip + 2) - ip_hlen(ip);
+}
+
+/* Sum of the pseudo header and the first `covered` bytes behind the IP header:
+ * 0xffff when it is right. */
+static uint16_t l4_sum(const uint8_t *ip, uint8_t proto, uint32_t covered)
+{
+	uint32_t sum = l4_len(ip) + proto;
+
+	if (ip[0] >> 4 == 6)
+		sum += sum16(ip + 8, 32, 0);
+	else
+		sum += sum16(ip + 12, 8, 0);
+	return sum16(ip + ip_hlen(ip), covered, sum);
+}
+
 static uint16_t tcp_sum(const uint8_t *ip)
 {
-	uint32_t hlen = ip_hlen(ip), len, sum;
-
-	if (ip[0] >> 4 == 6) {
-		len = get16(ip + 4);
-		sum = sum16(ip + 8, 32, 0);
-	} else {
-		len = get16(ip + 2) - hlen;
-		sum = sum16(ip + 12, 8, 0);
-	}
-	return sum16(ip + hlen, len, sum + len + 6);
+	return l4_sum(ip, 6, l4_len(ip));
 }
 
 void fix_tcp(uint8_t *ip)
@@ -110,6 +119,33 @@ void fix_tcp(uint8_t *ip)
 bool tcp_good(const uint8_t *ip)
 {
 	return tcp_sum(ip) == 0xffff;
+}
+
+/* RFC 3828, 3.1. A coverage beyond the end is nonsense: all there is. */
+static uint16_t udplite_sum(const uint8_t *ip)
+{
+	uint32_t covered = get16(ip + ip_hlen(ip) + 4), len = l4_len(ip);
+
+	return l4_sum(ip, UDPLITE, covered && covered < len ? covered : len);
+}
+
+void fix_udplite(uint8_t *ip)
+{
+	uint8_t *check = ip + ip_hlen(ip) + 6;
+	uint16_t sum;
+
+	put16(check, 0);
+	sum = ~udplite_sum(ip);
+	put16(check, sum ? sum : 0xffff);
+}
+
+bool udplite_good(const uint8_t *ip)
+{
+	const uint8_t *u = ip + ip_hlen(ip);
+	uint32_t covered = get16(u + 4);
+
+	return get16(u + 6) && (!covered || covered >= 8) &&
+	       covered <= l4_len(ip) && udplite_sum(ip) == 0xffff;
 }
 
 struct seg seg_out(bool v6)
@@ -265,8 +301,10 @@ void pkt_wrap(struct pkt *p, const struct outer *o)
 	}
 	put16(udp, o->sport);
 	put16(udp + 2, o->dport);
-	put16(udp + 4, len);
+	put16(udp + 4, o->proto == UDPLITE ? o->coverage : len);
 	put16(udp + 6, 0);
+	if (o->proto == UDPLITE)
+		fix_udplite(out);
 }
 
 /* The value of the scratch field: with it there, the sum of all is its own
@@ -285,8 +323,8 @@ static uint16_t stable_sum(const uint8_t *b, uint32_t len)
 	return 0;
 }
 
-void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
-	       uint32_t token, uint32_t nonce, uint32_t echo)
+static void probe(struct pkt *p, const struct seg *s, uint8_t proto,
+		  uint8_t flags, uint32_t token, uint32_t nonce, uint32_t echo)
 {
 	struct seg t = *s;
 	uint8_t *ip = p->b + ETH_LEN, *b;
@@ -314,11 +352,23 @@ void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
 	put32(b + 8, token);
 	put32(b + 12, nonce);
 	put32(b + 20, echo);
-	put16(b + 24, 0x3f86); /* udp */
+	put16(b + 24, proto == UDPLITE ? 0x9d31 : 0x3f86);
 	put16(b + 16, stable_sum(b, 28));
 	pkt_wrap(p, &(struct outer){.sport = FLOW_PORT,
 				    .dport = GUE_PORT,
-				    .proto = 17});
+				    .proto = proto});
+}
+
+void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
+	       uint32_t token, uint32_t nonce, uint32_t echo)
+{
+	probe(p, s, 17, flags, token, nonce, echo);
+}
+
+void pkt_probe_lite(struct pkt *p, const struct seg *s, uint8_t flags,
+		    uint32_t token, uint32_t nonce, uint32_t echo)
+{
+	probe(p, s, UDPLITE, flags, token, nonce, echo);
 }
 
 bool pkt_same(const struct pkt *a, const struct pkt *b)

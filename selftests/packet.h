@@ -18,6 +18,7 @@
 #define PSH	  0x08
 #define ACK	  0x10
 #define GUE_PORT  6080
+#define UDPLITE	  136
 #define FLOW_PORT 51001 /* outer source port of the flows of tests */
 #define TAG_MAX	  3
 
@@ -60,7 +61,8 @@ struct outer {
 	uint8_t proto;
 	uint8_t tos;
 	uint8_t ttl;
-	bool set_tos; /* use tos; else the inner one is copied */
+	bool set_tos;	   /* use tos; else the inner one is copied */
+	uint16_t coverage; /* UDP-Lite's field */
 };
 
 uint16_t get16(const uint8_t *p);
@@ -82,6 +84,9 @@ void fix_ip(uint8_t *ip);
 bool ip_good(const uint8_t *ip);
 void fix_tcp(uint8_t *ip);
 bool tcp_good(const uint8_t *ip);
+/* UDP-Lite's, over so many bytes as its coverage field says. */
+void fix_udplite(uint8_t *ip);
+bool udplite_good(const uint8_t *ip);
 
 /* A host's segment to its peer, and the peer's to the host: data, ACK set. */
 struct seg seg_out(bool v6);
@@ -92,13 +97,17 @@ void seg_options(struct seg *s, const void *options, uint8_t len);
 
 void pkt_seg(struct pkt *p, const struct seg *s);
 
-/* Put the frame's IP packet into UDP. NULL: as a peer of ours would. */
+/* Put the frame's IP packet into UDP or UDP-Lite. NULL: into UDP, as a peer of
+ * ours would. */
 void pkt_wrap(struct pkt *p, const struct outer *o);
 
 /* A probe of the segment's flow, wrapped up. */
 enum { ASKS = 1, ECHOS = 2 };
 void pkt_probe(struct pkt *p, const struct seg *s, uint8_t flags,
 	       uint32_t token, uint32_t nonce, uint32_t echo);
+/* The same on UDP-Lite. */
+void pkt_probe_lite(struct pkt *p, const struct seg *s, uint8_t flags,
+		    uint32_t token, uint32_t nonce, uint32_t echo);
 
 /* Bytes out of, or into, the middle of a frame. */
 void pkt_cut(struct pkt *p, uint32_t at, uint32_t n);

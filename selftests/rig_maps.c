@@ -86,6 +86,22 @@ int flow_put(struct rig *r, __u32 slot, const struct shunt_flow *f)
 					      &slot, BPF_ANY);
 }
 
+int hop_put(struct rig *r, __u32 from, __u32 to)
+{
+	return map_put(MAP_FD(r, hops), from, &to);
+}
+
+int flow_pair_lite(struct rig *r, const struct seg *s, bool headers)
+{
+	struct shunt_key k = key_of_sender(s), m = key_mirror(&k);
+	struct shunt_flow f = flow_live(&k), g = flow_live(&m);
+
+	f.transport = g.transport = SHUNT_UDPLITE;
+	f.flags |= SHUNT_F_NO_GSO | (headers ? SHUNT_F_HEADERS : 0);
+	g.flags = f.flags;
+	return flow_put(r, 1, &f) ?: flow_put(r, 2, &g);
+}
+
 int flow_pair(struct rig *r, const struct seg *s)
 {
 	struct shunt_key k = key_of_sender(s), m = key_mirror(&k);

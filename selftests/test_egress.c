@@ -242,7 +242,7 @@ TEST_F(egress, transport_withdrawn)
 {
 	struct shunt_flow f;
 
-	rig_withdraw(&self->r);
+	rig_withdraw(&self->r, SHUNT_UDP);
 	for (int i = 0; i < 2; i++) {
 		struct seg s = seg_out(i);
 
