@@ -105,7 +105,23 @@ int peer_put(struct rig *r, const struct shunt_key *k, __u32 transport,
 int peer_read(struct rig *r, const struct shunt_key *k, __u32 transport,
 	      struct shunt_peer *p);
 
-void set_deployed(struct rig *r, __u32 transport, bool deployed);
+static inline struct shunt_wish a_policy(__u8 first, __u8 second, __u8 third,
+					 __u8 coverage)
+{
+	return (struct shunt_wish){.transports = {first, second, third},
+				   .coverage = coverage};
+}
+
+void hs_delete(struct rig *r, const struct shunt_key *k);
+
+/* One more transport than there are built in, without programs. */
+#define RIG_OTHER    5
+#define ID_RIG_OTHER 0x7777
+int other_put(struct rig *r, __u8 header_len);
+
+int transport_put(struct rig *r, __u32 number, const struct shunt_transport *t);
+int transport_get(struct rig *r, __u32 number, struct shunt_transport *t);
+void set_deployed(struct rig *r, __u32 transport, enum shunt_deployed deployed);
 struct shunt_settings get_settings(struct rig *r);
 void set_settings(struct rig *r, const struct shunt_settings *s);
 void set_rule(struct rig *r, __u32 index, const struct shunt_rule *rule);

@@ -164,13 +164,39 @@ int peer_read(struct rig *r, const struct shunt_key *k, __u32 transport,
 	return bpf_map_lookup_elem(MAP_FD(r, peers), &pk, p) ? -1 : 0;
 }
 
-void set_deployed(struct rig *r, __u32 transport, bool deployed)
+void hs_delete(struct rig *r, const struct shunt_key *k)
+{
+	bpf_map_delete_elem(MAP_FD(r, handshakes), k);
+}
+
+int transport_put(struct rig *r, __u32 number, const struct shunt_transport *t)
+{
+	return map_put(MAP_FD(r, transports), number, t);
+}
+
+int transport_get(struct rig *r, __u32 number, struct shunt_transport *t)
+{
+	return bpf_map_lookup_elem(MAP_FD(r, transports), &number, t);
+}
+
+int other_put(struct rig *r, __u8 header_len)
+{
+	struct shunt_transport t = {.name = "other",
+				    .header_len = header_len,
+				    .version = 1,
+				    .id = htons(ID_RIG_OTHER),
+				    .deployed = SHUNT_DEPLOYED};
+
+	return transport_put(r, RIG_OTHER, &t);
+}
+
+void set_deployed(struct rig *r, __u32 transport, enum shunt_deployed deployed)
 {
 	struct shunt_transport t;
 
-	bpf_map_lookup_elem(MAP_FD(r, transports), &transport, &t);
+	transport_get(r, transport, &t);
 	t.deployed = deployed;
-	map_put(MAP_FD(r, transports), transport, &t);
+	transport_put(r, transport, &t);
 }
 
 struct shunt_settings get_settings(struct rig *r)

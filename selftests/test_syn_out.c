@@ -294,7 +294,7 @@ TEST_F(syn_out, options_with_an_end)
 
 TEST_F(syn_out, transport_not_deployed)
 {
-	set_deployed(&self->r, SHUNT_UDP, false);
+	set_deployed(&self->r, SHUNT_UDP, SHUNT_ABSENT);
 	intend(&self->r, &self->k, &self->hs);
 	pkt_seg(&self->in, &self->s);
 	expect_bare(_metadata, &self->r, &self->in, "not deployed");

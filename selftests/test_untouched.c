@@ -191,7 +191,7 @@ TEST_F(untouched, transport_not_the_flows)
 
 TEST_F(untouched, transport_not_deployed)
 {
-	set_deployed(&self->r, SHUNT_UDP, false);
+	set_deployed(&self->r, SHUNT_UDP, SHUNT_ABSENT);
 	for (int i = 0; i < 2; i++) {
 		struct seg s = seg_in(i);
 
