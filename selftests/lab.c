@@ -522,8 +522,10 @@ const char *lab_transport(struct lab *lab, enum lab_host host, int fd)
 	return name;
 }
 
-bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
-	      const char *reason)
+/* Is it so within some time? Any of the last four may be NULL. */
+static bool flow_becomes(struct lab *lab, enum lab_host host, int fd,
+			 const char *state, const char *reason,
+			 const char *transport, const char *coverage)
 {
 	uint64_t end = now_us() + LAB_TIMEOUT * 500000;
 	char local[64], remote[64];
@@ -536,7 +538,9 @@ bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
 		flows = lab_json(lab, host, "flows");
 		flow = find_flow(flows, local, remote);
 		ok = state ? flow && is_string(flow, "state", state) &&
-				     is_string(flow, "reason", reason)
+				     is_string(flow, "reason", reason) &&
+				     is_string(flow, "transport", transport) &&
+				     is_string(flow, "coverage", coverage)
 			   : flows && !flow;
 		if (ok || !flows || now_us() > end)
 			break;
@@ -546,12 +550,27 @@ bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
 	if (!ok) {
 		char *is = json_dumps(flow, JSON_ENCODE_ANY);
 
-		fprintf(stderr, "# %s %s - %s is not %s (%s) but %s\n",
-			host_names[host], local, remote, state, reason, is);
+		fprintf(stderr,
+			"# %s %s - %s is not %s (%s) on %s, %s but %s\n",
+			host_names[host], local, remote, state, reason,
+			transport ?: "any", coverage ?: "any", is);
 		free(is);
 	}
 	json_decref(flows);
 	return ok;
+}
+
+bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
+	      const char *reason)
+{
+	return flow_becomes(lab, host, fd, state, reason, NULL, NULL);
+}
+
+bool lab_flow_on(struct lab *lab, enum lab_host host, int fd,
+		 const char *transport, const char *coverage)
+{
+	return flow_becomes(lab, host, fd, "redirected", "none", transport,
+			    coverage);
 }
 
 int lab_flows(struct lab *lab, enum lab_host host, const char *state)
@@ -592,8 +611,29 @@ int lab_count(struct lab *lab, struct lab_count *count)
 	get_count(json, "to_server", "udp", &count->udp[TO_SERVER]);
 	get_count(json, "to_client", "tcp", &count->tcp[TO_CLIENT]);
 	get_count(json, "to_client", "udp", &count->udp[TO_CLIENT]);
+	get_count(json, "to_server", "udplite", &count->udplite[TO_SERVER]);
+	get_count(json, "to_client", "udplite", &count->udplite[TO_CLIENT]);
 	json_decref(json);
 	return 0;
+}
+
+long lab_wire_did(struct lab *lab, const char *what)
+{
+	char *command, *output = NULL;
+	json_t *stats = NULL, *direction;
+	const char *name;
+	long n = 0;
+
+	TEXT(command, "%s/testbed/lab wire-stats %s", lab_root(), lab->name);
+	if (!run_in(-1, &output, command))
+		stats = json_loads(output, 0, NULL);
+	json_object_foreach (stats, name, direction) {
+		n += json_integer_value(json_object_get(direction, what));
+	}
+	json_decref(stats);
+	free(output);
+	free(command);
+	return stats ? n : -1;
 }
 
 /* ---- sockets ---- */
@@ -736,6 +776,15 @@ void pattern(void *buf, uint64_t seed, uint64_t from, size_t len)
 	}
 }
 
+static uint64_t bits_differ(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += __builtin_popcount(a[i] ^ b[i]);
+	return n;
+}
+
 #define CHUNK 65536
 
 int stream_run(struct stream *s)
@@ -760,7 +809,9 @@ int stream_run(struct stream *s)
 		}
 		if (!s->send) {
 			pattern(want, s->seed, s->from, n);
-			if (memcmp(buf, want, n))
+			if (s->count_wrong)
+				s->wrong += bits_differ(buf, want, n);
+			else if (memcmp(buf, want, n))
 				err = -EBADMSG;
 		}
 		if (!err)

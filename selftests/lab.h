@@ -89,6 +89,10 @@ bool lab_flow(struct lab *lab, enum lab_host host, int fd, const char *state,
 /* Its transport as `shunt flows` shows it: a static text. */
 const char *lab_transport(struct lab *lab, enum lab_host host, int fd);
 
+/* Has it come onto this transport, with this coverage (NULL: any)? Waits. */
+bool lab_flow_on(struct lab *lab, enum lab_host host, int fd,
+		 const char *transport, const char *coverage);
+
 /* How many flows `shunt flows` shows in this state (NULL: at all). */
 int lab_flows(struct lab *lab, enum lab_host host, const char *state);
 
@@ -102,6 +106,7 @@ struct lab_traffic {
 struct lab_count {
 	struct lab_traffic tcp[2]; /* to server, to client */
 	struct lab_traffic udp[2];
+	struct lab_traffic udplite[2];
 };
 
 #define TO_SERVER 0
@@ -109,6 +114,9 @@ struct lab_count {
 
 /* Since the last call. */
 int lab_count(struct lab *lab, struct lab_count *count);
+
+/* What the wire has done (a word of `lab wire-stats`), both ways together. */
+long lab_wire_did(struct lab *lab, const char *what);
 
 /* ---- sockets: they give up after LAB_TIMEOUT seconds ---- */
 
@@ -144,6 +152,8 @@ struct stream {
 	uint64_t seed;
 	uint64_t from;
 	uint64_t to;
+	bool count_wrong; /* bits, rather than fail */
+	uint64_t wrong;
 	int err;
 	pthread_t thread;
 };

@@ -85,23 +85,6 @@ FIXTURE_TEARDOWN(faults)
 	EXPECT_EQ(0, lab_down(&self->lab));
 }
 
-/* What the wire did, both ways together. */
-static long wire_did(struct lab *lab, const char *what)
-{
-	char *text = lab_output(lab, ROUTER, "%s/testbed/lab wire-stats %s",
-				lab_root(), lab->name);
-	json_t *stats = text ? json_loads(text, 0, NULL) : NULL, *direction;
-	const char *name;
-	long n = 0;
-
-	json_object_foreach (stats, name, direction) {
-		n += json_integer_value(json_object_get(direction, what));
-	}
-	json_decref(stats);
-	free(text);
-	return n;
-}
-
 /* Over a kernel that has none, tc says so in these words. */
 static bool has_netem(struct lab *lab)
 {
@@ -180,8 +163,8 @@ TEST_F_TIMEOUT(faults, transfers_are_complete, 60)
 	EXPECT_EQ(0, stream_through(p.s, p.c, 5, size));
 	EXPECT_LE(before + 5, tcp_saw(lab, variant->seen));
 	if (variant->count) {
-		EXPECT_LT(5, wire_did(lab, variant->count));
-		EXPECT_EQ(0, wire_did(lab, "unfinished"));
+		EXPECT_LT(5, lab_wire_did(lab, variant->count));
+		EXPECT_EQ(0, lab_wire_did(lab, "unfinished"));
 	}
 	/* In doubt, a flow is on TCP for some time, but not for good. */
 	ASSERT_EQ(0, lab_count(lab, &count));
