@@ -427,6 +427,40 @@ int lab_shunt(struct lab *lab, enum lab_host host, const char *fmt, ...)
 	return status;
 }
 
+int lab_detach_ingress(struct lab *lab, enum lab_host host)
+{
+	char path[PATH_MAX];
+	struct dirent *e;
+	int n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/links", lab->pins[host]);
+	d = opendir(path);
+	if (!d)
+		return -errno;
+	while ((e = readdir(d))) {
+		int fd;
+
+		if (!strstr(e->d_name, "ingress") && !strstr(e->d_name, "xdp"))
+			continue;
+		snprintf(path, sizeof(path), "%s/links/%s", lab->pins[host],
+			 e->d_name);
+		fd = bpf_obj_get(path);
+		if (fd < 0 || bpf_link_detach(fd))
+			n = -1000;
+		else
+			n++;
+		close(fd);
+	}
+	closedir(d);
+	/* Where the kernel has no tcx, it is a filter. */
+	if (!lab_run(lab, host,
+		     "tc filter show dev eth0 ingress | grep -q bpf") &&
+	    !lab_run(lab, host, "tc filter del dev eth0 ingress"))
+		n++;
+	return n;
+}
+
 json_t *lab_json(struct lab *lab, enum lab_host host, const char *what)
 {
 	char *command, *output = NULL;
@@ -638,7 +672,8 @@ long lab_wire_did(struct lab *lab, const char *what)
 
 /* ---- sockets ---- */
 
-int lab_socket(struct lab *lab, enum lab_host host, int domain)
+static int make_socket(struct lab *lab, enum lab_host host, int domain,
+		       int type, int protocol)
 {
 	struct timeval t = {.tv_sec = LAB_TIMEOUT};
 	int fd, err, one = 1, zero = 0;
@@ -646,7 +681,7 @@ int lab_socket(struct lab *lab, enum lab_host host, int domain)
 	err = enter(lab->ns[host]);
 	if (err)
 		return err;
-	fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
 	err = fd < 0 ? -errno : 0;
 	if (enter(lab->home))
 		abort();
@@ -658,6 +693,16 @@ int lab_socket(struct lab *lab, enum lab_host host, int domain)
 	if (domain == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	return fd;
+}
+
+int lab_socket(struct lab *lab, enum lab_host host, int domain)
+{
+	return make_socket(lab, host, domain, SOCK_STREAM, 0);
+}
+
+int lab_datagram(struct lab *lab, enum lab_host host, int domain, int protocol)
+{
+	return make_socket(lab, host, domain, SOCK_DGRAM, protocol);
 }
 
 static socklen_t address(struct sockaddr_in6 *a, int domain, int port,

@@ -66,6 +66,8 @@ int lab_do(struct lab *lab, const char *command, const char *fmt, ...)
 int lab_shunt_up(struct lab *lab, enum lab_host host, const char *fmt, ...)
 	LAB_PRINTF(3);
 int lab_shunt_down(struct lab *lab, enum lab_host host);
+/* Take its programs off the ingress of a host's device: how many. */
+int lab_detach_ingress(struct lab *lab, enum lab_host host);
 /* On client and server. */
 int lab_shunt_both(struct lab *lab, const char *fmt, ...) LAB_PRINTF(2);
 
@@ -123,6 +125,7 @@ long lab_wire_did(struct lab *lab, const char *what);
 #define LAB_TIMEOUT (20 * time_factor())
 
 int lab_socket(struct lab *lab, enum lab_host host, int domain);
+int lab_datagram(struct lab *lab, enum lab_host host, int domain, int protocol);
 /* domain AF_INET6 takes IPv4 too. */
 int lab_listen(struct lab *lab, enum lab_host host, int domain, int port);
 /* From client to server. A listener on AF_INET6 may be dialled by AF_INET. */

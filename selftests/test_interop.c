@@ -8,9 +8,6 @@
 #include "harness.h"
 #include "lab.h"
 
-#include <bpf/bpf.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -76,41 +73,6 @@ FIXTURE_TEARDOWN(interop)
 	EXPECT_EQ(0, lab_down(&self->lab));
 }
 
-/* Take the server's programs off its ingress: how many. */
-static int detach_ingress(struct lab *lab)
-{
-	char path[PATH_MAX];
-	struct dirent *e;
-	int n = 0;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "%s/links", lab->pins[SERVER]);
-	d = opendir(path);
-	if (!d)
-		return -errno;
-	while ((e = readdir(d))) {
-		int fd;
-
-		if (!strstr(e->d_name, "ingress") && !strstr(e->d_name, "xdp"))
-			continue;
-		snprintf(path, sizeof(path), "%s/links/%s", lab->pins[SERVER],
-			 e->d_name);
-		fd = bpf_obj_get(path);
-		if (fd < 0 || bpf_link_detach(fd))
-			n = -1000;
-		else
-			n++;
-		close(fd);
-	}
-	closedir(d);
-	/* Where the kernel has no tcx, it is a filter. */
-	if (!lab_run(lab, SERVER,
-		     "tc filter show dev eth0 ingress | grep -q bpf") &&
-	    !lab_run(lab, SERVER, "tc filter del dev eth0 ingress"))
-		n++;
-	return n;
-}
-
 /* Packets that the tunnel device has handed on. */
 static long decapsulated(struct lab *lab)
 {
@@ -139,7 +101,7 @@ TEST_F(interop, fou_decapsulates)
 	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
 	EXPECT_EQ(0, decapsulated(lab));
 
-	ASSERT_LE(1, detach_ingress(lab));
+	ASSERT_LE(1, lab_detach_ingress(lab, SERVER));
 	ours = lab_stat(lab, SERVER, "decap_packets");
 	ASSERT_EQ(0, lab_count(lab, &count));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 2, SIZE));
