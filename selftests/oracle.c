@@ -87,50 +87,73 @@ static const struct known *find_flow(const struct ip *p, uint16_t sport,
 	return NULL;
 }
 
-static enum fate probe_fate(const struct ip *in, bool xdp,
-			    const struct known *k, int n)
+static const struct known *probed_flow(const struct ip *in, uint8_t proto,
+				       const struct known *k, int n)
 {
 	const uint8_t *b = in->at + in->hlen;
 
-	if (xdp || in->total != in->hlen + 28 || in->hlen > 40 ||
-	    (!in->v6 && in->hlen != 20) || get16(b) != 0x5348 || b[2] != 1 ||
-	    get16(b + 24) != 0x3f86)
-		return FATE_PASS;
+	if (in->total != in->hlen + 28 || (!in->v6 && in->hlen != 20) ||
+	    get16(b) != 0x5348 || b[2] != 1 ||
+	    get16(b + 24) != (proto == UDPLITE ? 0x9d31 : 0x3f86))
+		return NULL;
 	k = find_flow(in, get16(b + 4), get16(b + 6), k, n);
-	return k && get32(b + 8) == k->token ? FATE_PROBE : FATE_PASS;
+	return k && get32(b + 8) == k->token ? k : NULL;
 }
 
-static enum fate segment_fate(const struct ip *in, const struct known *k, int n)
+/* headers: of IP and TCP, in bytes */
+static const struct known *segments_flow(const struct ip *in, uint32_t *headers,
+					 const struct known *k, int n)
 {
 	const uint8_t *t = in->at + in->hlen;
 	uint32_t len = in->total - in->hlen, doff;
 
 	if (len < 20)
-		return FATE_PASS;
+		return NULL;
 	doff = (t[12] >> 4) * 4; /* RFC 9293, section 3.1 */
 	if (doff < 20 || doff > len || t[13] & SYN)
-		return FATE_PASS;
-	if (!find_flow(in, get16(t), get16(t + 2), k, n))
-		return FATE_PASS;
-	return FATE_TAKE;
+		return NULL;
+	*headers = in->hlen + doff;
+	return find_flow(in, get16(t), get16(t + 2), k, n);
+}
+
+/*
+ * RFC 3828, section 3.1, and what docs/wire-format.md makes of it: a datagram
+ * covered whole is right if it were with a TCP checksum that is right, because
+ * somebody else will look at that. So is the inner IPv4 header's.
+ */
+static bool udplite_fine(const struct ip *o, uint32_t headers, bool partial)
+{
+	uint32_t len = o->total - o->hlen, coverage;
+	const uint8_t *u = o->at + o->hlen;
+	uint8_t copy[PKT_MAX];
+
+	coverage = get16(u + 4) ? get16(u + 4) : len;
+	if (coverage != len && (!partial || coverage != headers + 8))
+		return false;
+	memcpy(copy, o->at, o->total);
+	if (!o->v6)
+		fix_ip(copy + o->hlen + 8);
+	if (coverage == len && headers)
+		fix_tcp(copy + o->hlen + 8);
+	return udplite_good(copy);
 }
 
 enum fate oracle(const struct pkt *in, bool xdp, const struct known *k, int n)
 {
+	uint32_t l3, headers = 0;
 	const uint8_t *udp;
 	enum fate fate;
 	struct ip o, i;
-	uint32_t l3;
-	bool v6;
+	bool v6, fine;
 
 	l3 = find_ip(in, xdp, &v6);
 	if (!l3)
 		return FATE_PASS;
 	o = read_ip(in->b + l3, in->len - l3, v6);
-	if (!o.whole || !o.sum_good || o.proto != 17 ||
+	if (!o.whole || !o.sum_good || (o.proto != 17 && o.proto != UDPLITE) ||
 	    o.hlen != (v6 ? 40 : 20) || o.total < o.hlen + 8)
 		return FATE_PASS;
-	udp = o.at + o.hlen; /* RFC 768 */
+	udp = o.at + o.hlen; /* RFC 768, RFC 3828 */
 	if (get16(udp + 2) != GUE_PORT)
 		return FATE_PASS;
 	/* draft-ietf-intarea-gue, variant 1: IP straight behind UDP. */
@@ -138,19 +161,24 @@ enum fate oracle(const struct pkt *in, bool xdp, const struct known *k, int n)
 	if (!i.whole || i.total != o.total - o.hlen - 8 ||
 	    !same_addresses(&o, &i) || (!i.sum_good && i.hlen == 20))
 		return FATE_PASS;
-	if (i.proto == 253)
-		fate = probe_fate(&i, xdp, k, n);
-	else if (i.proto == 6)
-		fate = segment_fate(&i, k, n);
-	else
-		fate = FATE_PASS;
-	if (fate == FATE_PASS)
+	if (i.proto == 253) {
+		k = probed_flow(&i, o.proto, k, n);
+		fate = xdp ? FATE_PASS : FATE_PROBE;
+	} else if (i.proto == 6) {
+		k = segments_flow(&i, &headers, k, n);
+		/* Only TC can say that a payload need not be verified. */
+		fate = xdp && k && k->headers ? FATE_PASS : FATE_TAKE;
+	} else {
 		return FATE_PASS;
-	if (get16(udp + 4) != o.total - o.hlen || get16(udp + 6))
-		fate = FATE_DROP;
+	}
+	if (!k || k->proto != o.proto || fate == FATE_PASS)
+		return FATE_PASS;
+	fine = o.proto == UDPLITE
+		       ? udplite_fine(&o, headers, k->headers && headers)
+		       : get16(udp + 4) == o.total - o.hlen && !get16(udp + 6);
 	/* RFC 6040: a mark that the segment can't carry. */
-	if (o.ecn == 3 && i.ecn == 0)
-		fate = FATE_DROP;
+	if (!fine || (o.ecn == 3 && i.ecn == 0))
+		return FATE_DROP;
 	if (!i.sum_good && fate == FATE_TAKE)
 		return FATE_TAKE_OR_PASS;
 	return fate;

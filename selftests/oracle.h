@@ -21,6 +21,8 @@ enum fate {
 /* A flow in the table, by its segments that come in. */
 struct known {
 	struct seg s;
+	uint8_t proto;	/* its transport: 17 or UDPLITE … */
+	bool headers;	/* … with this coverage */
 	uint32_t token; /* that its probes must have */
 };
 

@@ -12,14 +12,15 @@
 #include "oracle.h"
 
 #define MUTANTS 200000
-#define BASES	16
+#define BASES	16 /* of each transport */
+#define FLOWS	6  /* IPv4 and IPv6 on UDP, UDP-Lite, and that in part */
 #define TOKEN	0x5ec2e7
 
 FIXTURE(mutation)
 {
 	struct rig r;
-	struct known known[2];
-	struct pkt base[BASES];
+	struct known known[FLOWS];
+	struct pkt base[BASES * FLOWS / 2];
 	struct pkt in, out, want;
 	uint64_t state;
 };
@@ -31,40 +32,59 @@ static uint64_t number(const char *name, uint64_t otherwise)
 	return text && *text ? strtoull(text, NULL, 0) : otherwise;
 }
 
+/* The i-th frame of a flow. */
+static void make_base(struct pkt *p, const struct known *k, int i)
+{
+	struct seg s = k->s;
+	struct outer o = {.sport = 50000, .dport = GUE_PORT, .proto = k->proto};
+
+	s.payload = i * 37 % 300;
+	s.tos = i % 5 == 4 ? 0 : s.tos;
+	if (i / 2 % 3 == 1)
+		s.tags = 1 + (i / 2 > 3);
+	if (i / 2 % 2)
+		seg_options(&s, "\1\1\10\12aaaabbbb", 12);
+	if (!s.v6 && i / 2 > 4)
+		s.ip_options = 8;
+	if (i / 2 == 7) {
+		(k->proto == UDPLITE ? pkt_probe_lite : pkt_probe)(
+			p, &k->s, ASKS | ECHOS, TOKEN, 1, 2);
+		return;
+	}
+	if (k->headers && s.payload && i / 2 != 4)
+		o.coverage = 8 + (s.v6 ? 40 : 20 + s.ip_options) + 20 +
+			     s.options_len;
+	pkt_seg(p, &s);
+	pkt_wrap(p, &o);
+	if (i / 2 == 2)
+		p->len += 6; /* padding */
+}
+
 FIXTURE_SETUP(mutation)
 {
-	ASSERT_EQ(0, rig_open(&self->r, 4));
-	for (int i = 0; i < 2; i++) {
+	ASSERT_EQ(0, rig_open(&self->r, FLOWS));
+	for (int i = 0; i < FLOWS; i++) {
 		struct known *k = &self->known[i];
 		struct shunt_key key;
 		struct shunt_flow f;
 
-		k->s = seg_in(i);
+		k->s = seg_in(i & 1);
+		k->s.dport += i / 2;
 		k->token = TOKEN;
+		k->proto = i < 2 ? 17 : UDPLITE;
+		k->headers = i >= 4;
 		key = key_of_receiver(&k->s);
 		f = flow_live(&key);
 		f.token_local = TOKEN;
+		if (k->proto == UDPLITE)
+			f.transport = SHUNT_UDPLITE;
+		if (k->headers)
+			f.flags |= SHUNT_F_HEADERS;
 		ASSERT_EQ(0, flow_put(&self->r, 1 + i, &f));
 	}
-	for (int i = 0; i < BASES; i++) {
-		struct seg s = seg_in(i & 1);
-
-		s.payload = i * 37 % 300;
-		s.tos = i % 5 == 4 ? 0 : s.tos;
-		if (i / 2 % 3 == 1)
-			s.tags = 1 + (i / 2 > 3);
-		if (i / 2 % 2)
-			seg_options(&s, "\1\1\10\12aaaabbbb", 12);
-		if (!s.v6 && i / 2 > 4)
-			s.ip_options = 8;
-		pkt_seg(&self->base[i], &s);
-		pkt_wrap(&self->base[i], NULL);
-		if (i / 2 == 2)
-			self->base[i].len += 6; /* padding */
-		if (i / 2 == 7)
-			pkt_probe(&self->base[i], &self->known[i & 1].s,
-				  ASKS | ECHOS, TOKEN, 1, 2);
-	}
+	for (int i = 0; i < BASES * FLOWS / 2; i++)
+		make_base(&self->base[i], &self->known[i / BASES * 2 + (i & 1)],
+			  i % BASES);
 	self->state = number("SHUNT_TEST_SEED", now_mono());
 }
 
@@ -148,6 +168,17 @@ static void mutate_once(uint64_t *st, struct pkt *p)
 	}
 }
 
+/* As far as what it sums is in the frame. */
+static void mend_udplite(struct pkt *p, uint32_t l3, uint32_t in)
+{
+	uint8_t *ip = p->b + l3;
+	bool v6 = ip[0] >> 4 == 6;
+	uint32_t total = v6 ? 40 + get16(ip + 4) : get16(ip + 2);
+
+	if ((v6 || ip[0] == 0x45) && total >= in - l3 && total <= p->len - l3)
+		fix_udplite(ip);
+}
+
 /* Mend checksums, and now and then lengths, so that the damage gets deeper
  * than the first check. */
 static void mend(uint64_t *st, struct pkt *p)
@@ -161,21 +192,24 @@ static void mend(uint64_t *st, struct pkt *p)
 	in = l3 + (v6 ? 48 : 28);
 	if (!below(st, 3)) {
 		put16(p->b + l3 + (v6 ? 4 : 2), p->len - l3 - (v6 ? 40 : 0));
-		put16(p->b + in - 4, p->len - in + 8);
+		if (!below(st, 4) || p->b[l3 + (v6 ? 6 : 9)] == 17)
+			put16(p->b + in - 4, p->len - in + 8);
 		if (below(st, 2))
 			put16(p->b + in + (v6 ? 4 : 2),
 			      p->len - in - (v6 ? 40 : 0));
 	}
-	if (v6)
-		return;
-	fix_ip(p->b + l3);
-	if (below(st, 4) && in + ip_hlen(p->b + in) <= p->len)
-		fix_ip(p->b + in);
+	if (!v6) {
+		fix_ip(p->b + l3);
+		if (below(st, 4) && in + ip_hlen(p->b + in) <= p->len)
+			fix_ip(p->b + in);
+	}
+	if (p->b[l3 + (v6 ? 6 : 9)] == UDPLITE && below(st, 2))
+		mend_udplite(p, l3, in);
 }
 
 static void make_mutant(uint64_t *st, const struct pkt *base, struct pkt *p)
 {
-	const struct pkt *from = &base[below(st, BASES)];
+	const struct pkt *from = &base[below(st, BASES * FLOWS / 2)];
 
 	p->len = from->len;
 	memcpy(p->b, from->b, from->len);
@@ -233,7 +267,7 @@ TEST_F_TIMEOUT(mutation, nothing_wrong_is_accepted, 300)
 		for (int k = 0; k < 2; k++) {
 			enum rig_prog prog = progs[k];
 			enum fate fate = oracle(&self->in, prog == RIG_XDP,
-						self->known, 2);
+						self->known, FLOWS);
 			int verdict =
 				rig_run(&self->r, prog, &self->in, &self->out);
 
@@ -287,10 +321,17 @@ TEST_F(mutation, oracle_agrees_with_the_named_frames)
 	static const struct bad *const lists[] = {bad_others, bad_malformed,
 						  bad_lengths, bad_flows};
 
-	for (int i = 0; i < BASES - 2; i++) {
-		enum fate fate = oracle(&self->base[i], true, self->known, 2);
+	for (int i = 0; i < BASES * FLOWS / 2; i++) {
+		bool headers = self->known[i / BASES * 2].headers;
+		enum fate at_xdp =
+			oracle(&self->base[i], true, self->known, FLOWS);
 
-		EXPECT_EQ(FATE_TAKE, fate);
+		EXPECT_EQ(headers || i % BASES / 2 == 7 ? FATE_PASS : FATE_TAKE,
+			  at_xdp);
+		if (self->base[i].b[12] == 0x81) /* a tag: not at TC */
+			continue;
+		EXPECT_EQ(i % BASES / 2 == 7 ? FATE_PROBE : FATE_TAKE,
+			  oracle(&self->base[i], false, self->known, FLOWS));
 	}
 	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 		for (int i = 0; lists[l][i / 2].name; i++) {
@@ -303,7 +344,7 @@ TEST_F(mutation, oracle_agrees_with_the_named_frames)
 			pkt_wrap(&self->in, NULL);
 			b->bend(&self->in, &s);
 			EXPECT_EQ(FATE_PASS,
-				  oracle(&self->in, true, self->known, 2))
+				  oracle(&self->in, true, self->known, FLOWS))
 			{
 				TH_LOG("%s", b->name);
 			}
