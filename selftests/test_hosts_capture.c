@@ -195,9 +195,10 @@ TEST_F_TIMEOUT(capture, every_frame_is_right, 60)
 	EXPECT_LT(4, seen.empty);
 	EXPECT_LE(2, seen.probes);
 	EXPECT_LT(100, seen.full_size);
-	/* The handshakes, and the little before the first echo. */
+	/* The handshakes, the little before the first echo, and what a flow in
+	 * doubt sends on a machine that is slow. */
 	EXPECT_LE(4, seen.tcp);
-	EXPECT_GE(12, seen.tcp);
+	EXPECT_GT(seen.data / 4, seen.tcp);
 }
 
 TEST_HARNESS_MAIN

@@ -41,10 +41,8 @@ FIXTURE_VARIANT(bad_path)
 
 VARIANT(xdp_ipv4_full, "xdp", AF_INET, "full");
 VARIANT(tc_ipv6_full, "tc", AF_INET6, "full");
-VARIANT(xdp_ipv4_headers, "xdp", AF_INET, "headers");
 VARIANT(xdp_ipv6_headers, "xdp", AF_INET6, "headers");
 VARIANT(tc_ipv4_headers, "tc", AF_INET, "headers");
-VARIANT(tc_ipv6_headers, "tc", AF_INET6, "headers");
 
 FIXTURE_SETUP(bad_path)
 {
