@@ -230,6 +230,17 @@ static __always_inline void describe_segment(struct shunt_scratch *s,
 						 : SHUNT_COVERAGE_FULL;
 }
 
+/* `reason` may come from a map. */
+static __always_inline void count_reason(__u32 reason)
+{
+	struct shunt_scratch *s = shunt_scratch();
+
+	asm volatile("" : "+r"(reason));
+	reason &= SHUNT_REASONS_ROOM - 1;
+	if (s)
+		s->reasons[reason]++;
+}
+
 static __always_inline void tx_redirect(struct shunt_flow *f)
 {
 	f->tx = SHUNT_TX_ENCAP;
@@ -263,6 +274,7 @@ static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
 		f->tx = SHUNT_TX_PLAIN;
 	}
 	f->reason = reason;
+	count_reason(reason);
 }
 
 /* Both ends have agreed: make the flow, and choose how we start to send. */
@@ -277,6 +289,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	if (!t) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_NO_TRANSPORT;
+		count_reason(hs->reason);
 		return NULL;
 	}
 	*slot = flow_claim(now);
@@ -285,6 +298,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_TABLE_FULL;
 		shunt_count(shunt_scratch(), SHUNT_CNT_TABLE_FULL);
+		count_reason(hs->reason);
 		return NULL;
 	}
 	f->role = hs->role;
@@ -323,6 +337,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	if (p && p->blocked_until_ns > now) {
 		f->tx = SHUNT_TX_PLAIN;
 		f->reason = SHUNT_REASON_BLOCKED;
+		count_reason(f->reason);
 	} else if (p && p->verified_ns &&
 		   !older_than(p->verified_ns, now, SHUNT_VERIFIED_NS)) {
 		tx_redirect(f);

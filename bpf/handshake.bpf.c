@@ -376,6 +376,7 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 	if (why) {
 		hs->stage = SHUNT_HS_BARE;
 		hs->reason = why;
+		count_reason(why);
 		shunt_count(shunt_scratch(), SHUNT_CNT_LEFT_ALONE);
 		return;
 	}
@@ -413,6 +414,7 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 	if (hs->reason || !t) {
 		hs->isn_local = y->seq;
 		hs->stage = SHUNT_HS_REFUSED;
+		count_reason(hs->reason);
 		return;
 	}
 	hs->stage = SHUNT_HS_ANSWERED;
@@ -533,6 +535,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	if (!y->ours) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_NO_ANSWER;
+		count_reason(hs->reason);
 		if (hs->flags & SHUNT_HS_RETRANSMITTED)
 			mute(&y->key, now);
 		return;
@@ -543,6 +546,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	if (!t || lower_mss(skb, y, t)) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_REFUSED;
+		count_reason(hs->reason);
 		return;
 	}
 	shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER_RX);

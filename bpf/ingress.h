@@ -16,6 +16,7 @@ enum verdict {
 	SYN,	   /* … with SYN set */
 	SEGMENT,   /* a segment inside a transport */
 	PROBE,	   /* a probe inside a transport */
+	ICMP,	   /* an ICMP or ICMPv6 message */
 };
 
 struct frame {
@@ -166,6 +167,8 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 		return OTHER;
 	if (v.proto == IPPROTO_TCP)
 		return plain_tcp(fr, ip, end, v6, &v);
+	if (v.proto == (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return ICMP;
 	number = which_transport(&v, end);
 	if (number == SHUNT_TCP || (!v6 && v.hlen != 20))
 		return OTHER;

@@ -83,6 +83,10 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_IN);
 		return TC_ACT_UNSPEC;
 	}
+	if (verdict == ICMP) {
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ICMP);
+		return TC_ACT_UNSPEC;
+	}
 	if (verdict == MALFORMED)
 		shunt_count(s, SHUNT_CNT_DECAP_MALFORMED);
 	if (verdict == OTHER || verdict == MALFORMED ||

@@ -140,6 +140,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 	if (hs.transport == SHUNT_TCP) {
 		hs.stage = SHUNT_HS_REFUSED;
 		hs.reason = SHUNT_REASON_POLICY;
+		count_reason(hs.reason);
 	} else {
 		struct shunt_peer_key pk = {.addr = k->remote};
 
@@ -148,6 +149,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 		if (p && p->muted_until_ns > now) {
 			hs.stage = SHUNT_HS_REFUSED;
 			hs.reason = SHUNT_REASON_MUTED;
+			count_reason(hs.reason);
 		}
 	}
 	bpf_map_update_elem(&handshakes, k, &hs, BPF_ANY);

@@ -2,19 +2,23 @@
 /* shunt flows */
 #include "ctl.h"
 #include "instance.h"
+#include "live.h"
 #include "out.h"
+#include "rules.h"
 #include "table.h"
 #include "transport.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char help[] =
-	"usage: shunt flows [-j]\n"
+	"usage: shunt flows [list] [-j]\n"
+	"       shunt flows fallback FLOW... | --peer ADDR | --all [-j]\n"
 	"\n"
 	"Lists the connections that shunt knows. For those on a transport the\n"
 	"last column names it, for the others it says why they are not.\n"
@@ -27,6 +31,11 @@ static const char help[] =
 	"  fallback    was on the transport, is on TCP again\n"
 	"  closed      the connection has ended\n"
 	"  TX, RX      bytes of payload sent and received over the transport\n"
+	"\n"
+	"  fallback    sends flows back to TCP at once, with nothing lost, "
+	"where\n"
+	"              they stay: all, those to a host, or those with an end\n"
+	"              (FLOW: as it is listed, like 192.0.2.1:40000)\n"
 	"\n"
 	"  -j          JSON: an array of objects\n"
 	"\n"
@@ -256,7 +265,7 @@ static void print_table(const struct list *list)
 	}
 }
 
-static int run(struct context *ctx, int argc, char **argv)
+static int run_list(struct context *ctx, int argc, char **argv)
 {
 	struct list list = {};
 	struct instance in;
@@ -277,6 +286,133 @@ static int run(struct context *ctx, int argc, char **argv)
 		print_table(&list);
 	free(list.rows);
 	return err;
+}
+
+/* ---- fallback ---- */
+
+struct selection {
+	bool all;
+	struct shunt_addr peer; /* or this one */
+	bool has_peer;
+	char **flows; /* or with one of these ends */
+	int n;
+};
+
+static int parse_selection(struct context *ctx, int argc, char **argv,
+			   struct selection *sel)
+{
+	static const struct option options[] = {
+		{"help", no_argument, NULL, 'h'},
+		{"json", no_argument, NULL, 'j'},
+		{"verbose", no_argument, NULL, 'v'},
+		{"all", no_argument, NULL, 'a'},
+		{"peer", required_argument, NULL, 'p'},
+		{},
+	};
+	struct shunt_rule rule = RULE_ANY;
+	const char *why;
+	int opt;
+
+	while ((opt = next_option(ctx, argc, argv, ":hjv", options)) != -1) {
+		switch (opt) {
+		case 'a':
+			sel->all = true;
+			break;
+		case 'p':
+			if (rule_parse_prefix(optarg, &rule, &why) ||
+			    rule.prefix_len != 128)
+				return shunt_usage(ctx,
+						   "flows fallback: --peer is "
+						   "one address, not '%s'",
+						   optarg);
+			sel->peer = rule.remote;
+			sel->has_peer = true;
+			break;
+		default:
+			return -SHUNT_EUSAGE;
+		}
+	}
+	sel->flows = argv + optind;
+	sel->n = argc - optind;
+	if (sel->all + sel->has_peer + !!sel->n != 1)
+		return shunt_usage(ctx, "flows fallback: FLOW..., --peer ADDR "
+					"or --all");
+	return 0;
+}
+
+static bool has_end(const struct shunt_flow *f, const char *text)
+{
+	char end[ENDPOINT_LEN];
+
+	return !strcmp(text,
+		       format_endpoint(end, &f->key.local, f->key.lport)) ||
+	       !strcmp(text,
+		       format_endpoint(end, &f->key.remote, f->key.rport));
+}
+
+static bool selected(const struct shunt_flow *f, const struct selection *sel)
+{
+	if (sel->has_peer)
+		return !memcmp(&f->key.remote, &sel->peer, sizeof(sel->peer));
+	for (int i = 0; i < sel->n; i++)
+		if (has_end(f, sel->flows[i]))
+			return true;
+	return sel->all;
+}
+
+/* Returns how many. */
+static int fall_back(struct live *live, const struct selection *sel)
+{
+	int n = 0;
+
+	for (size_t i = 1; i < live->n; i++)
+		if (live->flow[i].life == SHUNT_LIVE &&
+		    selected(&live->flow[i], sel))
+			n += live_leave(&live->flow[i], SHUNT_REASON_ASKED);
+	return n;
+}
+
+static int run_fallback(struct context *ctx, int argc, char **argv)
+{
+	struct selection sel = {};
+	struct instance in;
+	struct live live = {};
+	int err;
+
+	err = parse_selection(ctx, argc, argv, &sel);
+	if (!err)
+		err = require_root(ctx);
+	if (!err)
+		err = instance_open_locked(&in);
+	if (err)
+		return err;
+	err = live_open(in.dir, &live);
+	if (!err) {
+		err = fall_back(&live, &sel);
+		live_close(&live);
+	}
+	instance_close(&in);
+	if (err < 0)
+		return err;
+	if (!err && sel.n)
+		return shunt_err(-ENOENT,
+				 "%s: no flow on a transport has this end; "
+				 "`shunt flows` lists them",
+				 sel.flows[0]);
+	if (ctx->json)
+		return print_json(json_pack("{s:i}", "flows", err));
+	printf("%d flow%s sent back to TCP\n", err, err == 1 ? "" : "s");
+	return 0;
+}
+
+static int run(struct context *ctx, int argc, char **argv)
+{
+	static const struct verb verbs[] = {
+		{"list", run_list}, {"fallback", run_fallback}, {}};
+
+	if (argc < 2 || argv[1][0] == '-')
+		return run_list(ctx, argc, argv);
+	return run_verb(ctx, argc, argv, verbs);
 }
 
 const struct command command_flows = {

@@ -40,6 +40,12 @@ static const char *const reason_names[] = {
 #undef X
 };
 
+static const char *const reason_texts[] = {
+#define X(id, name, text) text,
+	SHUNT_REASONS(X)
+#undef X
+};
+
 static const struct {
 	const char *name;
 	const char *text;
@@ -77,6 +83,11 @@ const char *state_name(unsigned state)
 const char *reason_name(unsigned reason)
 {
 	return name_of(reason_names, ARRAY_SIZE(reason_names), reason);
+}
+
+const char *reason_text(unsigned reason)
+{
+	return name_of(reason_texts, ARRAY_SIZE(reason_texts), reason);
 }
 
 const char *counter_name(unsigned counter)

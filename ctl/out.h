@@ -16,6 +16,7 @@ const char *coverage_name(unsigned coverage);
 const char *role_name(unsigned role);
 const char *state_name(unsigned state);
 const char *reason_name(unsigned reason);
+const char *reason_text(unsigned reason);
 const char *counter_name(unsigned counter);
 const char *counter_text(unsigned counter);
 

@@ -3,16 +3,20 @@
 #include "ctl.h"
 #include "instance.h"
 #include "out.h"
+#include "rules.h"
 #include "table.h"
 #include "transport.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char help[] =
-	"usage: shunt peers [-j]\n"
+	"usage: shunt peers [list] [-j]\n"
+	"       shunt peers flush [ADDR]\n"
 	"\n"
 	"Lists what is known of the paths to other hosts.\n"
 	"\n"
@@ -20,6 +24,10 @@ static const char help[] =
 	"            arrive over this transport\n"
 	"  BLOCKED   for how long this transport is not tried any more\n"
 	"  MUTED     for how long our TCP option is not sent any more (tcp)\n"
+	"\n"
+	"  flush     forgets what is known, of one host or of all: new "
+	"connections\n"
+	"            prove their path, whatever it was\n"
 	"\n"
 	"  -j        JSON: an array of objects; times in seconds, null: never\n"
 	"\n"
@@ -85,7 +93,7 @@ static int show(const void *k, const void *v, void *arg)
 	return 0;
 }
 
-static int run(struct context *ctx, int argc, char **argv)
+static int run_list(struct context *ctx, int argc, char **argv)
 {
 	struct list list = {};
 	struct instance in;
@@ -119,6 +127,60 @@ static int run(struct context *ctx, int argc, char **argv)
 out:
 	instance_close(&in);
 	return err;
+}
+
+/* ---- flush ---- */
+
+static void flush(int map, const struct shunt_addr *addr)
+{
+	struct shunt_peer_key key, next;
+	int end = bpf_map_get_next_key(map, NULL, &next);
+
+	while (!end) {
+		key = next;
+		end = bpf_map_get_next_key(map, &key, &next);
+		if (!addr || !memcmp(&key.addr, addr, sizeof(*addr)))
+			bpf_map_delete_elem(map, &key);
+	}
+}
+
+static int run_flush(struct context *ctx, int argc, char **argv)
+{
+	struct shunt_rule rule = RULE_ANY;
+	struct instance in;
+	const char *why;
+	int fd, err;
+
+	if (common_options(ctx, argc, argv))
+		return -SHUNT_EUSAGE;
+	if (optind + 1 < argc)
+		return shunt_usage(ctx, "peers flush: takes one ADDR, or none");
+	if (optind < argc && (rule_parse_prefix(argv[optind], &rule, &why) ||
+			      rule.prefix_len != 128))
+		return shunt_usage(ctx, "peers flush: '%s' is no address",
+				   argv[optind]);
+	err = require_root(ctx);
+	if (!err)
+		err = instance_open_locked(&in);
+	if (err)
+		return err;
+	fd = instance_map(&in, "peers");
+	if (fd >= 0) {
+		flush(fd, optind < argc ? &rule.remote : NULL);
+		close(fd);
+	}
+	instance_close(&in);
+	return fd < 0 ? fd : 0;
+}
+
+static int run(struct context *ctx, int argc, char **argv)
+{
+	static const struct verb verbs[] = {
+		{"list", run_list}, {"flush", run_flush}, {}};
+
+	if (argc < 2 || argv[1][0] == '-')
+		return run_list(ctx, argc, argv);
+	return run_verb(ctx, argc, argv, verbs);
 }
 
 const struct command command_peers = {

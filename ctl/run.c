@@ -18,9 +18,8 @@
 #include <unistd.h>
 
 static const char help[] =
-	"usage: shunt run [--transport T[,T...]] [--coverage C] [--path "
-	"segment]\n"
-	"                 [--] CMD [ARG...]\n"
+	"usage: shunt run [--transport T[,T...]] [--coverage C]\n"
+	"                 [--path segment] [--] CMD [ARG...]\n"
 	"\n"
 	"Runs a command whose connections go over this transport, whatever "
 	"the\n"

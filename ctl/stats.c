@@ -23,7 +23,12 @@ static const char help[] =
 	"\n"
 	"example: shunt stats -j | jq .flows_fallback\n";
 
-static int read_counters(const struct instance *in, __u64 *sums)
+struct sums {
+	__u64 counters[SHUNT_CNT_MAX];
+	__u64 reasons[SHUNT_REASON_MAX];
+};
+
+static int read_counters(const struct instance *in, struct sums *sums)
 {
 	int cpus = libbpf_num_possible_cpus();
 	struct shunt_scratch *values;
@@ -35,32 +40,40 @@ static int read_counters(const struct instance *in, __u64 *sums)
 	fd = instance_map(in, "scratch");
 	if (fd < 0)
 		return fd;
-	memset(sums, 0, SHUNT_CNT_MAX * sizeof(*sums));
+	memset(sums, 0, sizeof(*sums));
 	values = calloc(cpus, sizeof(*values));
 	if (!values)
 		err = shunt_err(-ENOMEM, "out of memory");
 	else if (bpf_map_lookup_elem(fd, &zero, values))
 		err = shunt_err(-errno, "map scratch: %s", strerror(errno));
-	for (int cpu = 0; !err && cpu < cpus; cpu++)
+	for (int cpu = 0; !err && cpu < cpus; cpu++) {
 		for (unsigned i = 0; i < SHUNT_CNT_MAX; i++)
-			sums[i] += values[cpu].counters[i];
+			sums->counters[i] += values[cpu].counters[i];
+		for (unsigned i = 0; i < SHUNT_REASON_MAX; i++)
+			sums->reasons[i] += values[cpu].reasons[i];
+	}
 	free(values);
 	close(fd);
 	return err;
 }
 
-static int print_object(const __u64 *sums)
+static int print_object(const struct sums *sums)
 {
-	json_t *json = json_object();
+	json_t *json = json_object(), *reasons = json_object();
 
 	for (unsigned i = 0; i < SHUNT_CNT_MAX; i++)
 		json_object_set_new(json, counter_name(i),
-				    json_integer(sums[i]));
+				    json_integer(sums->counters[i]));
+	for (unsigned i = 1; i < SHUNT_REASON_MAX; i++)
+		json_object_set_new(reasons, reason_name(i),
+				    json_integer(sums->reasons[i]));
+	json_object_set_new(json, "stayed_tcp", reasons);
 	return print_json(json);
 }
 
-static void print_text(const __u64 *sums, bool all)
+static void print_text(const struct sums *s, bool all)
 {
+	const __u64 *sums = s->counters;
 	bool any = false;
 
 	for (unsigned i = 0; i < SHUNT_CNT_MAX; i++) {
@@ -72,6 +85,18 @@ static void print_text(const __u64 *sums, bool all)
 	}
 	if (!any)
 		puts("all counters are zero");
+	any = false;
+	for (unsigned i = 1; i < SHUNT_REASON_MAX; i++) {
+		if (!s->reasons[i] && !all)
+			continue;
+		if (!any)
+			puts("\nConnections and flows that stay on TCP, or "
+			     "went "
+			     "back to it, by reason:");
+		any = true;
+		printf("%12llu  %-16s %s\n", s->reasons[i], reason_name(i),
+		       reason_text(i));
+	}
 }
 
 static int run(struct context *ctx, int argc, char **argv)
@@ -83,7 +108,7 @@ static int run(struct context *ctx, int argc, char **argv)
 		{"all", no_argument, NULL, 'a'},
 		{},
 	};
-	__u64 sums[SHUNT_CNT_MAX];
+	struct sums sums;
 	struct instance in;
 	bool all = false;
 	int opt, err;
@@ -101,13 +126,13 @@ static int run(struct context *ctx, int argc, char **argv)
 		err = instance_open(&in);
 	if (err)
 		return err;
-	err = read_counters(&in, sums);
+	err = read_counters(&in, &sums);
 	instance_close(&in);
 	if (err)
 		return err;
 	if (ctx->json)
-		return print_object(sums);
-	print_text(sums, all);
+		return print_object(&sums);
+	print_text(&sums, all);
 	return 0;
 }
 

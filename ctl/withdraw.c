@@ -3,6 +3,7 @@
 #include "withdraw.h"
 
 #include "ctl.h"
+#include "live.h"
 #include "out.h"
 #include "pins.h"
 
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,66 +28,25 @@ void withdraw_grace(void)
 
 /* ---- flows ---- */
 
-struct flows {
-	struct shunt_flow *flow;
-	size_t n;
-};
-
-/* The table itself, not a copy: single bytes can be written while BPF programs
- * count packets beside them. */
-static int flows_open(const char *dir, struct flows *flows)
-{
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-	int fd, err;
-
-	fd = pin_get(dir, "maps", "flows");
-	if (fd < 0)
-		return shunt_err(fd, "map flows: %s", strerror(-fd));
-	err = bpf_obj_get_info_by_fd(fd, &info, &len);
-	if (!err) {
-		flows->n = info.max_entries;
-		flows->flow = mmap(NULL, flows->n * sizeof(*flows->flow),
-				   PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (flows->flow == MAP_FAILED)
-			err = -errno;
-	}
-	close(fd);
-	if (err)
-		shunt_err(err, "map flows: %s", strerror(-err));
-	return err;
-}
-
-static void flows_close(struct flows *flows)
-{
-	munmap(flows->flow, flows->n * sizeof(*flows->flow));
-}
-
 static bool is_of(const struct shunt_flow *f, unsigned number)
 {
 	return f->life == SHUNT_LIVE && f->transport == number;
 }
 
-static void fall_back(struct flows *flows, unsigned number)
+static void leave(struct live *live, unsigned number)
 {
-	for (size_t i = 1; i < flows->n; i++) {
-		struct shunt_flow *f = &flows->flow[i];
-
-		if (!is_of(f, number) ||
-		    (f->tx != SHUNT_TX_ENCAP && f->tx != SHUNT_TX_PROBING))
-			continue;
-		f->reason = SHUNT_REASON_NO_TRANSPORT;
-		f->tx = SHUNT_TX_LEAVING;
-	}
+	for (size_t i = 1; i < live->n; i++)
+		if (is_of(&live->flow[i], number))
+			live_leave(&live->flow[i], SHUNT_REASON_NO_TRANSPORT);
 }
 
-static bool is_quiet(const struct flows *flows, unsigned number)
+static bool is_quiet(const struct live *live, unsigned number)
 {
 	__u32 tick = now_ns() >> SHUNT_TICK_SHIFT;
 	__u32 quiet = QUIET_MS * 1000000ULL >> SHUNT_TICK_SHIFT;
 
-	for (size_t i = 1; i < flows->n; i++) {
-		const struct shunt_flow *f = &flows->flow[i];
+	for (size_t i = 1; i < live->n; i++) {
+		const struct shunt_flow *f = &live->flow[i];
 
 		if (is_of(f, number) && f->rx_tick &&
 		    (__s32)(tick - f->rx_tick) < (__s32)quiet)
@@ -100,19 +59,19 @@ int withdraw_flows(const char *dir, unsigned number)
 {
 	const struct timespec step = {.tv_nsec = 10 * 1000000};
 	__u64 began = now_ns();
-	struct flows flows = {};
+	struct live live = {};
 	int err;
 
-	err = flows_open(dir, &flows);
+	err = live_open(dir, &live);
 	if (err)
 		return err;
-	fall_back(&flows, number);
-	while (!is_quiet(&flows, number) &&
+	leave(&live, number);
+	while (!is_quiet(&live, number) &&
 	       ns_since(now_ns(), began) < PATIENCE_NS)
 		nanosleep(&step, NULL);
 	/* A packet that was on its way may have made another flow. */
-	fall_back(&flows, number);
-	flows_close(&flows);
+	leave(&live, number);
+	live_close(&live);
 	return 0;
 }
 

@@ -108,6 +108,7 @@ static int fill_maps(struct rig *r)
 	       put_prog(st, SHUNT_TAIL_SYN_OUT, h->progs.shunt_syn_out) ?:
 	       put_prog(st, SHUNT_TAIL_SYN_IN, h->progs.shunt_syn_in) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_OUT, h->progs.shunt_probe_out) ?:
+	       put_prog(st, SHUNT_TAIL_ICMP, h->progs.shunt_icmp) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_IN, h->progs.shunt_probe_in) ?:
 	       put_prog(st, SHUNT_TAIL_ADOPT, h->progs.shunt_adopt) ?:
 	       put_prog(st, SHUNT_TAIL_INGRESS, h->progs.shunt_ingress_slow);

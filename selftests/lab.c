@@ -420,7 +420,7 @@ int lab_shunt(struct lab *lab, enum lab_host host, const char *fmt, ...)
 	int status;
 
 	FORMAT(args, fmt);
-	TEXT(command, "%s/build/shunt %s >/dev/null", lab_root(), args);
+	TEXT(command, "%s/shunt %s >/dev/null", lab_build(), args);
 	status = run_in(lab->ns[host], NULL, command);
 	free(command);
 	free(args);

@@ -275,19 +275,24 @@ TEST_F(output, stats)
 	ASSERT_LE(0, fd);
 	memset(values, 0, sizeof(values));
 	for (int i = 0; i < cpus; i++)
-		values[i].counters[SHUNT_CNT_FALLBACK] = 1000 + i;
+		values[i].counters[SHUNT_CNT_FALLBACK] = 1000 + i,
+		values[i].reasons[SHUNT_REASON_STALLED] = 1;
 	ASSERT_EQ(0, bpf_map_update_elem(fd, &zero, values, BPF_ANY));
 	close(fd);
 	ASSERT_EQ(0, shunt(&o, "stats", "-j"));
 	json = cli_json(&o);
 	ASSERT_NE(NULL, json);
-	EXPECT_EQ(SHUNT_CNT_MAX, json_object_size(json));
+	EXPECT_EQ(SHUNT_CNT_MAX + 1, json_object_size(json));
+	EXPECT_EQ(cpus,
+		  json_integer_value(json_object_get(
+			  json_object_get(json, "stayed_tcp"), "stalled")));
 	EXPECT_EQ(1000 * cpus + cpus * (cpus - 1) / 2,
 		  json_integer_value(json_object_get(json, "flows_fallback")));
 	EXPECT_TRUE(json_is_integer(json_object_get(json, "encap_packets")));
 	json_decref(json);
 	ASSERT_EQ(0, shunt(&o, "stats"));
 	EXPECT_NE(NULL, strstr(o.out, "flows_fallback"));
+	EXPECT_NE(NULL, strstr(o.out, "retransmissions without progress"));
 	EXPECT_EQ(NULL, strstr(o.out, "offers_sent"));
 	ASSERT_EQ(0, shunt(&o, "stats", "--all"));
 	EXPECT_NE(NULL, strstr(o.out, "offers_sent"));

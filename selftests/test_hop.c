@@ -77,6 +77,7 @@ static void acknowledge(struct rig *r, const struct seg *sent, uint32_t seq)
 	struct seg s = seg_in(sent->v6);
 
 	s.payload = 0;
+	s.flags = ACK;
 	s.ack = seq;
 	pkt_seg(&in, &s);
 	rig_run(r, RIG_XDP, &in, NULL);

@@ -51,8 +51,8 @@ static const enum lab_host ends[] = {CLIENT, SERVER};
 static int put(struct lab *lab, enum lab_host host, const char *verb,
 	       const char *file)
 {
-	return lab_shunt(lab, host, "transport %s %s/build/%s", verb,
-			 lab_root(), file);
+	return lab_shunt(lab, host, "transport %s %s/%s", verb, lab_build(),
+			 file);
 }
 
 static int put_both(struct lab *lab, const char *verb, const char *file)

@@ -77,13 +77,16 @@
 	X(SYN_BUSY, syn-options, "its SYN carries data, MD5, AO, MPTCP or TFO")\
 	X(NO_ROOM, no-room, "no room for our option in its SYN")               \
 	X(NO_ANSWER, no-answer, "the peer did not answer our option")          \
-	X(MUTED, muted, "options to this peer were lost; not offered for now") \
+	X(MUTED, muted, "options to this peer were lost; not offered now")     \
 	X(REFUSED, refused, "the peer's policy or version refused")            \
 	X(WAITING, waiting, "negotiated; nothing heard over the transport yet")\
 	X(UNVERIFIED, unverified, "no echo yet")                               \
 	X(NO_ECHO, no-echo, "probes were not echoed: the path is blocked")     \
 	X(BLOCKED, blocked, "the path was found blocked a short time ago")     \
 	X(STALLED, stalled, "retransmissions without progress")                \
+	X(UNREACHABLE, unreachable, "ICMP says that our datagrams don't arrive")\
+	X(MTU, mtu, "the path has no room for the outer headers")              \
+	X(ASKED, asked, "`shunt flows fallback`")                              \
 	X(PEER_PLAIN, peer-plain, "the peer went back to TCP")                 \
 	X(TABLE_FULL, table-full, "the flow table is full of live flows")      \
 	X(NO_TRANSPORT, no-transport, "the transport is not deployed")         \
@@ -107,6 +110,10 @@
 	X(PROBE_RX, probes_received, "probes received and echoed")             \
 	X(ECHO_RX, echoes_received, "echoes that proved a path")               \
 	X(PROBE_BAD, probes_refused, "probes with a wrong token or flow")      \
+	X(ICMP, icmp_unreachable, "ICMP unreachable about a flow's datagrams") \
+	X(ICMP_MTU, icmp_too_big, "ICMP too big, translated for the flow")     \
+	X(ICMP_SHORT, icmp_short, "ICMP whose quote is too short to check")    \
+	X(ICMP_BAD, icmp_refused, "ICMP that fits no flow, left untouched")    \
 	X(ENCAP, encap_packets, "packets put into a transport (GSO counts 1)") \
 	X(ENCAP_TOO_BIG, encap_too_big, "packets sent as TCP: above the MTU")  \
 	X(ENCAP_FAILED, encap_failed, "packets sent as TCP: encap failed")     \
@@ -232,6 +239,8 @@ struct shunt_flow {
 
 /* ---- per CPU ---- */
 
+#define SHUNT_REASONS_ROOM 32 /* a power of two, not below SHUNT_REASON_MAX */
+
 /* Slots that a CPU found last, see flow_find(). */
 #define SHUNT_HINTS 64
 
@@ -264,7 +273,9 @@ struct shunt_scratch {
 	__u16 option_mss;
 	__u8 option_closed;
 	__u8 option_ours;
-	__u32 option[4]; /* a struct shunt_option */
+	__u32 option[4];		   /* a struct shunt_option */
+	__u64 reasons[SHUNT_REASONS_ROOM]; /* why flows and connections stay TCP
+					    */
 	__u64 counters[SHUNT_CNT_MAX];
 	__u32 hint[SHUNT_HINTS];
 };
@@ -420,6 +431,7 @@ enum shunt_tail {
 	SHUNT_TAIL_SYN_IN,    /* TC ingress: SYN and SYN-ACK */
 	SHUNT_TAIL_PROBE_OUT, /* TC egress: turn a clone into a probe */
 	SHUNT_TAIL_PROBE_IN,  /* TC ingress: a probe, after decap */
+	SHUNT_TAIL_ICMP,      /* TC ingress: ICMP errors */
 	SHUNT_TAIL_ADOPT,     /* TC ingress: first packet of an accepted flow */
 	SHUNT_TAIL_INGRESS,   /* TC ingress: again, now that the flow exists */
 	SHUNT_TAIL_MAX,
@@ -485,7 +497,8 @@ SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
 SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, counters) == 136);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, reasons) == 136);
+SHUNT_ASSERT(SHUNT_REASON_MAX <= SHUNT_REASONS_ROOM);
 SHUNT_ASSERT(sizeof(struct shunt_wish) == 8);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
