@@ -52,7 +52,8 @@ CTL_OBJ	:= $(CTL_SRC:%.c=$(B)/%.o)
 CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 
 WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
-PERF_BIN := $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
+PERF_BIN := $(B)/perf/report $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
+JUDGE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard perf/judge/*.c))
 PERF_BPF := $(patsubst perf/%.c,$(B)/perf/%.o,$(wildcard perf/*.bpf.c))
 TEST_BIN := $(patsubst selftests/%.c,$(B)/selftests/%,$(wildcard selftests/test_*.c))
 PLUGINS := $(B)/docs/owd.bpf.o $(patsubst %.c,$(B)/%.o,$(wildcard selftests/plugins/*.bpf.c))
@@ -122,6 +123,10 @@ $(B)/testbed-wire: $(WIRE_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
+$(B)/perf/report: $(JUDGE_OBJ)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+
 $(B)/perf/%: $(B)/perf/%.o
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
@@ -182,7 +187,7 @@ uninstall:
 
 C_FILES = $(wildcard include/shunt/*.h bpf/*.h bpf/*.c bpf/*/*.c ctl/*.[ch] \
 	testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] selftests/*/*.c \
-	perf/*.[ch])
+	perf/*.[ch] perf/*/*.[ch])
 
 format:
 	clang-format -i $(C_FILES)

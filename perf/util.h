@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the workloads share. They measure, and leave judging to report.c. */
+/* What the workloads share. They measure, and leave judging to `report`. */
 #ifndef PERF_UTIL_H
 #define PERF_UTIL_H
 

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Medians, quartiles, ratios. */
+#include "judge.h"
+
+void add(struct series *s, double v)
+{
+	if (s->n == MAX_VALUES) {
+		errno = 0;
+		die("more than %d rounds", MAX_VALUES);
+	}
+	s->v[s->n++] = v;
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Between the two nearest ranks. */
+static double quantile(const struct series *sorted, double q)
+{
+	double at = q * (sorted->n - 1);
+	int i = at;
+
+	if (i + 1 >= sorted->n)
+		return sorted->v[sorted->n - 1];
+	return sorted->v[i] + (at - i) * (sorted->v[i + 1] - sorted->v[i]);
+}
+
+struct summary summarise(const struct series *series)
+{
+	struct series s = *series;
+
+	if (!s.n)
+		return (struct summary){NAN, NAN, NAN, NAN, NAN};
+	qsort(s.v, s.n, sizeof(s.v[0]), compare);
+	return (struct summary){quantile(&s, 0.5), quantile(&s, 0.25),
+				quantile(&s, 0.75), s.v[0], s.v[s.n - 1]};
+}
+
+/* Round by round, so that what drifts from round to round drops out. */
+struct summary ratio(const struct series *a, const struct series *b)
+{
+	struct series r = {};
+
+	for (int i = 0; i < a->n && i < b->n; i++)
+		add(&r, a->v[i] / b->v[i]);
+	return summarise(&r);
+}
