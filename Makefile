@@ -125,7 +125,7 @@ $(B)/testbed-wire: $(WIRE_OBJ)
 
 $(B)/perf/report: $(JUDGE_OBJ)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lm
 
 $(B)/perf/%: $(B)/perf/%.o
 	$(call say,LINK)

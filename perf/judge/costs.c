@@ -2,11 +2,11 @@
 /* What BPF costs, and an instance. */
 #include "judge.h"
 
-double mean_ns(enum system s, const char *workload, const char *hosts,
-	       const char *prog)
+struct cost bpf_cost(enum system s, const char *workload, const char *hosts,
+		     const char *prog)
 {
 	json_t *all = find("bpf", systems[s].key, workload), *one;
-	double runs = 0, ns = 0;
+	struct cost sum = {};
 	const char *name, *slash;
 
 	json_object_foreach (all, name, one) {
@@ -14,10 +14,18 @@ double mean_ns(enum system s, const char *workload, const char *hosts,
 		if (!slash || strcmp(slash + 1, prog) ||
 		    !memmem(hosts, strlen(hosts), name, slash - name))
 			continue;
-		runs += num(one, "runs");
-		ns += num(one, "ns");
+		sum.runs += num(one, "runs");
+		sum.ns += num(one, "ns");
 	}
-	return runs ? ns / runs : NAN;
+	return sum;
+}
+
+double mean_ns(enum system s, const char *workload, const char *hosts,
+	       const char *prog)
+{
+	struct cost c = bpf_cost(s, workload, hosts, prog);
+
+	return c.runs ? c.ns / c.runs : NAN;
 }
 
 double bytes_per_flow(void)
@@ -28,18 +36,6 @@ double bytes_per_flow(void)
 
 	return (num(index, "bytes") + num(flows, "bytes")) /
 	       num(index, "max_entries");
-}
-
-struct summary up_ms(void)
-{
-	json_t *all = find("up", NULL, NULL), *one;
-	struct series s = {};
-	size_t i;
-
-	json_array_foreach (all, i, one) {
-		add(&s, json_number_value(one) / 1000);
-	}
-	return summarise(&s);
 }
 
 void print_costs(FILE *f)

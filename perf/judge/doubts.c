@@ -20,21 +20,24 @@ __attribute__((format(printf, 1, 2))) static void warning(const char *fmt, ...)
  * whatever was on its way when the direction switched. */
 static void doubt_shares(void)
 {
-	for (int c = 0; c < 5; c++) {
+	for (int c = 0; c < N_SHOWN; c++) {
 		enum metric m = shown[c];
 
 		for (int s = 0; s < N_SYSTEMS; s++) {
-			double udp = shares[m][s].udp / shares[m][s].all;
+			const struct share *h = &shares[m][s];
+			double part = h->redirected / h->all;
 			double least = m == RATE ? 0.5 : 0.99;
 
-			if (s < XDP && udp > 0)
-				warning("%s over %s: UDP seen",
+			if (!measured(m, s))
+				continue;
+			if (s < XDP && part > 0)
+				warning("%s over %s: something was redirected",
 					metrics[m].workload, systems[s].name);
-			if (s >= XDP && !(udp >= least))
+			if (s >= XDP && !(part >= least))
 				warning("%s over %s: only %.1f%% of the bytes "
-					"went over UDP",
+					"were redirected",
 					metrics[m].workload, systems[s].name,
-					udp * 100);
+					part * 100);
 		}
 	}
 }
@@ -53,7 +56,7 @@ void find_doubts(void)
 	if (atof(text(meta, "steal_percent")) > 1)
 		warning("the hypervisor took %s%% of the time",
 			text(meta, "steal_percent"));
-	for (int c = 0; c < 5; c++) {
+	for (int c = 0; c < N_SHOWN; c++) {
 		struct summary v = summarise(&values[shown[c]][PLAIN]);
 
 		if ((v.q3 - v.q1) / v.median > 0.10)

@@ -5,8 +5,11 @@
 const struct system_info systems[N_SYSTEMS] = {
 	[PLAIN] = {"plain", "plain TCP"},
 	[PASS] = {"pass", "TCP, XDP pass-only"},
-	[XDP] = {"xdp", "shunt, XDP ingress"},
-	[TC] = {"tc", "shunt, TC ingress"},
+	[XDP] = {"xdp", "udp, XDP"},
+	[TC] = {"tc", "udp, TC"},
+	[UDPLITE] = {"udplite", "udplite, XDP"},
+	[UDPLITE_HEADERS] = {"udplite-headers", "udplite, XDP, headers"},
+	[UDPLITE_TC] = {"udplite-tc", "udplite, TC"},
 };
 
 const struct metric_info metrics[N_METRICS] = {
@@ -51,7 +54,7 @@ double num(json_t *object, const char *key)
 	return json_is_number(n) ? json_number_value(n) : NAN;
 }
 
-/* What of the sample's bytes the router has seen in UDP. */
+/* What of the sample's bytes the router has seen in UDP or UDP-Lite. */
 static void add_share(struct share *share, json_t *router)
 {
 	const char *direction, *protocol;
@@ -61,9 +64,9 @@ static void add_share(struct share *share, json_t *router)
 	json_object_foreach (router, direction, protocols) {
 		json_object_foreach (protocols, protocol, counts) {
 			bytes = num(counts, "bytes");
-			if (!strcmp(protocol, "udp"))
-				share->udp += bytes;
-			if (!strcmp(protocol, "udp") ||
+			if (!strncmp(protocol, "udp", 3))
+				share->redirected += bytes;
+			if (!strncmp(protocol, "udp", 3) ||
 			    !strcmp(protocol, "tcp"))
 				share->all += bytes;
 		}
@@ -92,6 +95,11 @@ static void add_sample(json_t *line)
 				  json_object_get(line, "router"));
 		}
 	}
+}
+
+bool measured(enum metric m, enum system s)
+{
+	return values[m][s].n > 0;
 }
 
 void read_lines(const char *dir)

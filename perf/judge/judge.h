@@ -11,7 +11,16 @@
 
 /* ---- what is compared (input.c) ---- */
 
-enum system { PLAIN, PASS, XDP, TC, N_SYSTEMS };
+enum system {
+	PLAIN,
+	PASS,
+	XDP,
+	TC,
+	UDPLITE,
+	UDPLITE_HEADERS,
+	UDPLITE_TC,
+	N_SYSTEMS
+};
 
 struct system_info {
 	const char *key, *name;
@@ -63,8 +72,9 @@ struct summary ratio(const struct series *a, const struct series *b);
 
 /* ---- input (input.c) ---- */
 
+/* Bytes at the router */
 struct share {
-	double udp, all;
+	double redirected, all;
 };
 
 extern json_t *lines; /* of raw.jsonl */
@@ -77,21 +87,15 @@ bool is(json_t *object, const char *key, const char *value);
 double num(json_t *object, const char *key); /* or NAN */
 void read_lines(const char *dir);
 
+/* Was this workload measured on this system? */
+bool measured(enum metric m, enum system s);
+
 /* The data of a kind, system and workload (NULL: of any), or NULL. */
 json_t *find(const char *kind, const char *system, const char *workload);
 
-/* ---- costs (costs.c) ---- */
-
-/* Mean run time over the hosts named in `hosts`, or NAN. */
-double mean_ns(enum system s, const char *workload, const char *hosts,
-	       const char *prog);
-double bytes_per_flow(void);
-struct summary up_ms(void);
-void print_costs(FILE *f);
-
 /* ---- tables (table.c) ---- */
 
-#define MAX_ROWS 40
+#define MAX_ROWS 64
 #define COLUMNS	 6
 
 struct table {
@@ -107,6 +111,29 @@ __attribute__((format(printf, 3, 4))) void set(struct table *t, int column,
 void print_plain(const struct table *t, FILE *f);
 void print_markdown(const struct table *t, FILE *f);
 
+/* ---- costs (costs.c) ---- */
+
+struct cost {
+	double runs, ns;
+};
+
+/* Of a program, on the hosts named in `hosts` */
+struct cost bpf_cost(enum system s, const char *workload, const char *hosts,
+		     const char *prog);
+/* Its mean run time, or NAN */
+double mean_ns(enum system s, const char *workload, const char *hosts,
+	       const char *prog);
+double bytes_per_flow(void);
+void print_costs(FILE *f);
+
+/* ---- the paper's Table II (deployment.c) ---- */
+
+struct summary up_ms(void);
+struct summary add_ms(const char *transport);
+void fill_table2(struct table *t);
+void fill_redirection(struct table *t);
+json_t *json_table2(void);
+
 /* ---- targets (targets.c) ---- */
 
 struct target {
@@ -117,8 +144,6 @@ struct target {
 	struct summary got;
 	double net; /* of the statistics' own cost; NAN: has none */
 };
-
-#define MAX_TARGETS 32
 
 #define MAX_TARGETS 32
 
@@ -142,5 +167,7 @@ void find_doubts(void);
 
 void write_markdown(const char *dir);
 void write_json(const char *dir);
+json_t *json_nullable(double v); /* JSON has no NaN: then null */
+json_t *json_summary(const struct summary *s);
 
 #endif
