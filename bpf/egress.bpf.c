@@ -104,13 +104,17 @@ static __always_inline bool needs_hop(const struct __sk_buff *skb,
 }
 
 static __always_inline int to_hop(struct __sk_buff *skb,
-				  struct shunt_scratch *s)
+				  struct shunt_scratch *s,
+				  const struct shunt_flow *f)
 {
 	__u32 ifindex = skb->ifindex;
-	__u32 *hop = bpf_map_lookup_elem(&hops, &ifindex);
+	__u32 *near = bpf_map_lookup_elem(&hops, &ifindex), *upper = NULL;
 
-	if (hop)
-		return bpf_redirect(*hop, 0);
+	/* The upper device would put a VLAN tag into the frame. */
+	if (near && !(f->flags & SHUNT_F_HEADERS) && !skb->vlan_present)
+		upper = bpf_map_lookup_elem(&hops, near);
+	if (near)
+		return bpf_redirect(upper ? *upper : *near, 0);
 	shunt_count(s, SHUNT_CNT_NO_HOP);
 	return TC_ACT_UNSPEC;
 }
@@ -180,7 +184,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 		return TC_ACT_UNSPEC;
 	}
 	if (needs_hop(skb, f, drained))
-		return to_hop(skb, s);
+		return to_hop(skb, s, f);
 	f->tx_bytes += payload;
 	s->out_ifindex = 0;
 	describe_segment(s, f, slot, headers, v6);
@@ -199,6 +203,11 @@ int shunt_egress(struct __sk_buff *skb)
 
 	if (!s)
 		return TC_ACT_UNSPEC;
+	/* Out of the upper device, still in the call that sent it there */
+	if (s->hopped) {
+		s->hopped = 0;
+		return TC_ACT_UNSPEC;
+	}
 	if (s->probe_slot) {
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_PROBE_OUT);
 		return TC_ACT_SHOT;

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The segmentation hop: a transport that the kernel can't segment below gets
- * its packets one by one. TC egress of the device sends a flow's packets into a
- * veth pair without offloads; each comes out here, at TC ingress of its far
- * end, one segment with a finished checksum, is encapsulated, and goes on to
- * the device.
+ * its packets one by one. TC egress of the device sends a flow's packets into
+ * another, which segments them and hands each on to a third. There, here, it is
+ * encapsulated, and goes back to the device.
  *
- *   device, TC egress ─▶ near end ═ segmented here ═ far end, TC ingress
+ *   device, TC egress ─▶ upper device: segments ─▶ far end, TC egress
+ *                 or ─▶ near end: segments, sums ═▶ far end, TC ingress
  *                                                        │ encap
  *   device, TC egress: not TCP any more, goes out ◀──────┘
+ *
+ * The upper device is a macvlan on top of the far end of a veth pair. It calls
+ * the far end straight from its transmit function: nothing is queued, nothing
+ * is overtaken, TCP's checksum stays for the device to fill in. The pair itself
+ * has no checksum offload, so what comes out of it is finished, as coverage
+ * `headers` needs it; that takes a softirq, and reads the payload. It does the
+ * rest, too, where the kernel has no macvlan.
  */
 #include "flow.h"
 #include "parse.h"
@@ -41,8 +48,11 @@ static __always_inline int hop(struct __sk_buff *skb, struct shunt_scratch *s,
 		return TC_ACT_SHOT;
 	key_out(&key, data + ETH_HLEN, v6, t->source, t->dest);
 	headers = ip.hlen + t->doff * 4;
+	/* From here on it goes to the device. */
+	s->hopped = skb->ingress_ifindex != ifindex;
 	f = flow_find(s, &key, &slot);
-	if (!f || f->tx != SHUNT_TX_ENCAP || ip.total < headers)
+	if (skb->gso_size || !f || f->tx != SHUNT_TX_ENCAP ||
+	    ip.total < headers)
 		return bpf_redirect(*device, 0); /* as TCP */
 	number = f->transport;
 	s->out_ifindex = *device;

@@ -89,10 +89,11 @@ struct {
 } demux SEC(".maps") __weak;
 
 /* The segmentation hops (hop.bpf.c): from a device to the near end of its veth
- * pair, and from the far end back to the device. */
+ * pair, from that to the upper device, and from the far end back to the device.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * SHUNT_MAX_DEVICES);
+	__uint(max_entries, 3 * SHUNT_MAX_DEVICES);
 	__type(key, __u32);
 	__type(value, __u32);
 } hops SEC(".maps") __weak;

@@ -47,6 +47,10 @@ static const struct hook hook_hop = {
 	BPF_TC_INGRESS, SHUNT_TCX_INGRESS, 0, PRIORITY_INGRESS, "hop",
 };
 
+static const struct hook hook_hop_egress = {
+	BPF_TC_EGRESS, SHUNT_TCX_EGRESS, 0, PRIORITY_EGRESS, "hop-egress",
+};
+
 const char *attach_name(unsigned attach)
 {
 	return attach == SHUNT_ATTACH_TCX ? "tcx" : "clsact";
@@ -283,6 +287,7 @@ int attach_hop(const char *dir, unsigned i, const struct shunt_device *device,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	struct shunt_device end = {.ifindex = ifindex,
 				   .attach = device->attach};
+	enum attach_choice attach;
 	int err = 0;
 
 	snprintf(end.name, sizeof(end.name), "%s", far);
@@ -291,10 +296,12 @@ int attach_hop(const char *dir, unsigned i, const struct shunt_device *device,
 		err = bpf_tc_hook_create(&tc);
 	if (err && err != -EEXIST)
 		return shunt_err(err, "%s: no clsact: %s", far, strerror(-err));
-	return attach_tc(dir, i, &end,
-			 end.attach == SHUNT_ATTACH_TCX ? ATTACH_TCX
-							: ATTACH_CLSACT,
-			 &hook_hop, "shunt_hop");
+	attach = end.attach == SHUNT_ATTACH_TCX ? ATTACH_TCX : ATTACH_CLSACT;
+	err = attach_tc(dir, i, &end, attach, &hook_hop, "shunt_hop");
+	if (!err)
+		err = attach_tc(dir, i, &end, attach, &hook_hop_egress,
+				"shunt_hop");
+	return err;
 }
 
 void detach_egress(const char *dir, unsigned i,

@@ -19,12 +19,19 @@
 /* Room for whatever the device's own MTU is. */
 #define HOP_MTU 65535
 
+struct names {
+	char near[IFNAMSIZ], far[IFNAMSIZ], upper[IFNAMSIZ];
+};
+
 /* Hexadecimal: any number fits. */
-static void hop_names(__u32 ifindex, char near[static IFNAMSIZ],
-		      char far[static IFNAMSIZ])
+static struct names hop_names(__u32 ifindex)
 {
-	snprintf(near, IFNAMSIZ, "shunt%x", ifindex);
-	snprintf(far, IFNAMSIZ, "shunt%xf", ifindex);
+	struct names n = {};
+
+	snprintf(n.near, IFNAMSIZ, "shunt%x", ifindex);
+	snprintf(n.far, IFNAMSIZ, "shunt%xf", ifindex);
+	snprintf(n.upper, IFNAMSIZ, "shunt%xu", ifindex);
+	return n;
 }
 
 /* ---- making one ---- */
@@ -80,6 +87,21 @@ static int make_pair(const char *near, const char *far, __u32 ends[2])
 	return err;
 }
 
+/* Returns its number, or 0: then the pair does its work, too. */
+static __u32 make_upper(const char *name, __u32 far)
+{
+	__u32 ifindex;
+
+	if (netlink_make_segmenter(name, far, HOP_MTU))
+		return 0; /* a kernel without macvlan */
+	ifindex = if_nametoindex(name);
+	netlink_no_ipv6_address(ifindex);
+	if (!netlink_set_up(ifindex))
+		return ifindex;
+	netlink_delete(ifindex);
+	return 0;
+}
+
 static int note(const struct instance *in, __u32 from, __u32 to)
 {
 	int fd, err;
@@ -97,20 +119,23 @@ static int note(const struct instance *in, __u32 from, __u32 to)
 static int make_hop(const struct instance *in, unsigned i,
 		    const struct shunt_device *device)
 {
-	char near[IFNAMSIZ], far[IFNAMSIZ];
-	__u32 ends[2] = {};
+	__u32 ends[2] = {}, upper;
+	struct names names;
 	int err;
 
-	hop_names(device->ifindex, near, far);
+	names = hop_names(device->ifindex);
 	/* Left by an instance that was removed by hand */
-	if (if_nametoindex(near))
-		netlink_delete(if_nametoindex(near));
-	err = make_pair(near, far, ends);
+	if (if_nametoindex(names.near))
+		netlink_delete(if_nametoindex(names.near));
+	err = make_pair(names.near, names.far, ends);
 	if (!err)
-		err = attach_hop(in->dir, i, device, far, ends[1]);
-	/* The way into it comes last. */
+		err = attach_hop(in->dir, i, device, names.far, ends[1]);
+	/* The ways into it come last. */
 	if (!err)
 		err = note(in, ends[1], device->ifindex);
+	upper = err ? 0 : make_upper(names.upper, ends[1]);
+	if (upper)
+		err = note(in, ends[0], upper);
 	if (!err)
 		err = note(in, device->ifindex, ends[0]);
 	if (err && ends[0])
@@ -175,7 +200,7 @@ int hops_for_policy(const struct instance *in)
 
 bool hop_name(const char *dir, __u32 ifindex, char name[static IFNAMSIZ])
 {
-	char near[IFNAMSIZ], far[IFNAMSIZ];
+	struct names names;
 	__u32 end;
 	int fd, err;
 
@@ -185,8 +210,8 @@ bool hop_name(const char *dir, __u32 ifindex, char name[static IFNAMSIZ])
 	err = bpf_map_lookup_elem(fd, &ifindex, &end);
 	close(fd);
 	/* Its number may be another device's by now. */
-	hop_names(ifindex, near, far);
-	return !err && if_indextoname(end, name) && !strcmp(name, near);
+	names = hop_names(ifindex);
+	return !err && if_indextoname(end, name) && !strcmp(name, names.near);
 }
 
 void hops_remove(const char *dir)

@@ -168,6 +168,27 @@ int netlink_make_veth(const char *name, const char *peer, __u32 mtu)
 	return ask(NETLINK_ROUTE, &req, NULL, NULL);
 }
 
+/* A macvlan has all software offloads, always; that is why it is told that
+ * packets of more than one segment are too much for it. */
+int netlink_make_segmenter(const char *name, int lower, __u32 mtu)
+{
+	struct nlattr *info, *data;
+	struct request req;
+
+	begin(&req, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+	      sizeof(struct ifinfomsg));
+	put_link(&req.nlh, name, mtu);
+	mnl_attr_put_u32(&req.nlh, IFLA_LINK, lower);
+	mnl_attr_put_u32(&req.nlh, IFLA_GSO_MAX_SEGS, 1);
+	info = mnl_attr_nest_start(&req.nlh, IFLA_LINKINFO);
+	mnl_attr_put_strz(&req.nlh, IFLA_INFO_KIND, "macvlan");
+	data = mnl_attr_nest_start(&req.nlh, IFLA_INFO_DATA);
+	mnl_attr_put_u32(&req.nlh, IFLA_MACVLAN_MODE, MACVLAN_MODE_PRIVATE);
+	mnl_attr_nest_end(&req.nlh, data);
+	mnl_attr_nest_end(&req.nlh, info);
+	return ask(NETLINK_ROUTE, &req, NULL, NULL);
+}
+
 int netlink_no_ipv6_address(int ifindex)
 {
 	struct nlattr *families, *inet6;

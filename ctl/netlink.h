@@ -19,6 +19,9 @@ int netlink_xdp_features(int ifindex, __u64 *features);
 
 /* A veth pair of that MTU, down. */
 int netlink_make_veth(const char *name, const char *peer, __u32 mtu);
+/* A device on top of another, down, that segments what is sent through it but
+ * leaves TCP's checksum to others. */
+int netlink_make_segmenter(const char *name, int lower, __u32 mtu);
 /* So that it sends nothing that nobody asked for, when it is set up. */
 int netlink_no_ipv6_address(int ifindex);
 int netlink_set_up(int ifindex);

@@ -273,9 +273,11 @@ struct shunt_scratch {
 	__u16 option_mss;
 	__u8 option_closed;
 	__u8 option_ours;
-	__u32 option[4];		   /* a struct shunt_option */
-	__u64 reasons[SHUNT_REASONS_ROOM]; /* why flows and connections stay TCP
-					    */
+	__u32 option[4]; /* a struct shunt_option */
+	__u32 hopped;	 /* egress: this skb has just come out of a hop */
+	__u32 reserved;
+	/* Why flows and connections stay TCP */
+	__u64 reasons[SHUNT_REASONS_ROOM];
 	__u64 counters[SHUNT_CNT_MAX];
 	__u32 hint[SHUNT_HINTS];
 };
@@ -497,7 +499,7 @@ SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
 SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, reasons) == 136);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, reasons) == 144);
 SHUNT_ASSERT(SHUNT_REASON_MAX <= SHUNT_REASONS_ROOM);
 SHUNT_ASSERT(sizeof(struct shunt_wish) == 8);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);

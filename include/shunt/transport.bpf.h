@@ -319,9 +319,8 @@ static __always_inline int shunt_encap(struct __sk_buff *skb)
 		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
 	/* A reflected probe may still be marked as encapsulated by its sender
 	 * (veth hands skbs over as they are), which the ENCAP flags refuse. It
-	 * is never GSO and neither is what comes out of the segmentation hop,
-	 * so bare room will do. */
-	if (s->out_ifindex)
+	 * is never GSO, so bare room will do. */
+	if (s->out_ifindex && s->probe)
 		flags = 0;
 	err = skb->protocol == bpf_htons(ETH_P_IP)
 		      ? shunt_encap4(skb, s, flags)
