@@ -5,6 +5,7 @@
 const struct system_info systems[N_SYSTEMS] = {
 	[PLAIN] = {"plain", "plain TCP"},
 	[PASS] = {"pass", "TCP, XDP pass-only"},
+	[SEGMENTED] = {"segmented", "TCP, XDP pass-only, no TSO"},
 	[XDP] = {"xdp", "udp, XDP"},
 	[TC] = {"tc", "udp, TC"},
 	[UDPLITE] = {"udplite", "udplite, XDP"},

@@ -14,6 +14,7 @@
 enum system {
 	PLAIN,
 	PASS,
+	SEGMENTED,
 	XDP,
 	TC,
 	UDPLITE,

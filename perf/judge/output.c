@@ -31,13 +31,9 @@ static void fill_values(struct table *t)
 static const struct {
 	enum system a, b;
 } pairs[] = {
-	{PASS, PLAIN},
-	{XDP, PLAIN},
-	{XDP, PASS},
-	{TC, PLAIN},
-	{UDPLITE, PLAIN},
-	{UDPLITE, PASS},
-	{UDPLITE_HEADERS, PASS},
+	{PASS, PLAIN},	     {XDP, PLAIN},	   {SEGMENTED, PASS},
+	{XDP, PASS},	     {TC, PLAIN},	   {UDPLITE, PLAIN},
+	{UDPLITE, PASS},     {UDPLITE, SEGMENTED}, {UDPLITE_HEADERS, PASS},
 	{UDPLITE_TC, PLAIN},
 };
 
