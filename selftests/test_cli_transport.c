@@ -302,8 +302,9 @@ TEST_F(transport, segmentation_hop)
 	EXPECT_EQ(0, cli_sh(&o, "ip -o link | grep -c ': shunt' || true"));
 	EXPECT_STREQ("0\n", o.out);
 	EXPECT_EQ(0, shunt(&o, "policy", "add", "--transport", "udplite,udp"));
+	/* A veth pair, and a macvlan where the kernel has it. */
 	EXPECT_EQ(0, cli_sh(&o, "ip -o link | grep -c ': shunt'"));
-	EXPECT_STREQ("2\n", o.out);
+	EXPECT_TRUE(!strcmp("2\n", o.out) || !strcmp("3\n", o.out));
 	/* Nothing has an address or says anything by itself. */
 	EXPECT_EQ(0, cli_sh(&o, "ip -o addr | grep ': shunt' || true"));
 	EXPECT_STREQ("", o.out);
@@ -315,8 +316,9 @@ TEST_F(transport, segmentation_hop)
 	EXPECT_STREQ("0\n", o.out);
 	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "--flows", "100",
 			   "--default", "udplite", "--attach", "clsact"));
+	/* A veth pair, and a macvlan where the kernel has it. */
 	EXPECT_EQ(0, cli_sh(&o, "ip -o link | grep -c ': shunt'"));
-	EXPECT_STREQ("2\n", o.out);
+	EXPECT_TRUE(!strcmp("2\n", o.out) || !strcmp("3\n", o.out));
 }
 
 /* What a transport has in the kernel: programs, and the maps that these use. */
