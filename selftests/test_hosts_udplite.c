@@ -290,7 +290,7 @@ TEST_F(agree, hop_is_there_while_it_is_needed)
 	for (int i = 0; i < 2; i++) {
 		ASSERT_EQ(0,
 			  lab_shunt_up(lab, CLIENT, "--default udp,udplite"));
-		EXPECT_EQ(2, hop_devices(lab, CLIENT));
+		EXPECT_LE(2, hop_devices(lab, CLIENT));
 		/* It is not seen by anybody else: no address, no route. */
 		EXPECT_EQ(0, lab_run(lab, CLIENT,
 				     "! ip addr show | grep -A4 ': shunt' |"
