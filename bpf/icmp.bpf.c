@@ -29,6 +29,9 @@ char _license[] SEC("license") = "GPL";
 #define MIN_MTU4 552
 #define MIN_MTU6 1280
 
+/* So many probes in a row: one that was damaged on the way is refused, too. */
+#define PROBES_REFUSED 2
+
 #define OUTER_MAX (sizeof(struct ipv6hdr) + 32)
 
 struct error {
@@ -287,12 +290,14 @@ static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 	if (e.mtu && !probe)
 		return too_big(skb, v6, &e, f, now);
 	shunt_count(shunt_scratch(), SHUNT_CNT_ICMP);
-	if (probe)
+	if (!probe)
+		doubt(f, SHUNT_REASON_UNREACHABLE, now);
+	else if (f->probes >= PROBES_REFUSED)
 		tx_fallback(f,
 			    e.mtu ? SHUNT_REASON_MTU : SHUNT_REASON_UNREACHABLE,
 			    now);
 	else
-		doubt(f, SHUNT_REASON_UNREACHABLE, now);
+		f->probe_tick -= MS_TICKS(1000); /* the next one at once */
 	return TC_ACT_UNSPEC;
 }
 

@@ -90,8 +90,8 @@ TEST_F(icmp, refused_in_a_transfer)
 	EXPECT_EQ(0, stream_through(p.s, p.c, 4, MB));
 	EXPECT_LT(0, lab_stat(lab, CLIENT, "icmp_unreachable"));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "fallback", "unreachable"));
-	/* The probe was refused, too: no waiting for an echo. */
-	EXPECT_GE(2, lab_stat(lab, CLIENT, "probes_sent"));
+	/* One at the start, and two that were refused, too: no waiting. */
+	EXPECT_GE(3, lab_stat(lab, CLIENT, "probes_sent"));
 	ASSERT_EQ(0, lab_count(lab, &count));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 5, MB));
 	ASSERT_EQ(0, lab_count(lab, &count));

@@ -172,15 +172,16 @@ static void refused(struct __test_metadata *_metadata, struct rig *r,
 		pkt_diff(what, &in, &out);
 	}
 	flow_get(r, 1, &after);
-	EXPECT_EQ(0, memcmp(&before, &after, sizeof(before))) TH_LOG("%s", what);
+	EXPECT_EQ(0, memcmp(&before, &after, sizeof(before)))
+	TH_LOG("%s", what);
 	if (counter != SHUNT_CNT_MAX)
 		EXPECT_EQ(1, rig_moved(r, counter)) TH_LOG("%s", what);
 	EXPECT_EQ(NULL, rig_other_moved(r, counter)) TH_LOG("%s", what);
 }
 
-#define REFUSED(code, quoted, n, counter, what)                              \
-	refused(_metadata, &self->r, variant->prog, &self->s, code, quoted, \
-		n, counter, what)
+#define REFUSED(code, quoted, n, counter, what)                                \
+	refused(_metadata, &self->r, variant->prog, &self->s, code, quoted, n, \
+		counter, what)
 
 /* Who can't see the flow's segments does not know its numbers. */
 TEST_F(icmp, forged)
@@ -239,7 +240,8 @@ TEST_F(icmp, about_something_else)
 	EXPECT_EQ(NULL, rig_other_moved(&self->r, SHUNT_CNT_MAX));
 }
 
-/* Cut off anywhere: not believed, but the path is proved again for new flows. */
+/* Cut off anywhere: not believed, but the path is proved again for new flows.
+ */
 TEST_F(icmp, quote_too_short)
 {
 	struct shunt_peer peer = {.verified_ns = 1234};
@@ -298,7 +300,8 @@ TEST_F(icmp, too_big_is_translated)
 	EXPECT_EQ(before.reason, after.reason);
 }
 
-/* A probe that is refused: no waiting, and no time of leaving the path alone. */
+/* A probe that is refused: no waiting, and no time of leaving the path alone.
+ */
 TEST_F(icmp, probe_refused)
 {
 	struct shunt_peer peer;
@@ -313,6 +316,12 @@ TEST_F(icmp, probe_refused)
 	pkt_probe(&d, &self->s, ASKS, f.token_remote, f.nonce ^ 1, 0);
 	REFUSED(1, &d, QUOTED, SHUNT_CNT_ICMP_BAD, "another nonce");
 	pkt_probe(&d, &self->s, ASKS, f.token_remote, f.nonce, 0);
+	/* One may have been damaged on the way. */
+	EXPECT_EQ(V_TC_PASS, RUN(1, &d, QUOTED));
+	flow_get(&self->r, 1, &f);
+	EXPECT_EQ(SHUNT_TX_PROBING, f.tx);
+	f.probes = 2;
+	flow_put(&self->r, 1, &f);
 	EXPECT_EQ(V_TC_PASS, RUN(1, &d, QUOTED));
 	flow_get(&self->r, 1, &f);
 	EXPECT_EQ(SHUNT_TX_FALLBACK, f.tx);
