@@ -260,6 +260,21 @@ static __always_inline int too_big(struct __sk_buff *skb, const bool v6,
 	return TC_ACT_UNSPEC;
 }
 
+/*
+ * A damaged datagram is refused, too, by the kernel of the peer: nobody listens
+ * there but us. So one is not enough, if others arrive; when none does, the
+ * next is on its way.
+ */
+static __always_inline void refusal(struct shunt_flow *f, __u64 now)
+{
+	if (!after(f->stall_tick, f->heard_tick))
+		f->stalls = 0;
+	f->stalls++;
+	f->stall_tick = to_tick(now);
+	if (f->stalls >= STALLS_MAX)
+		doubt(f, SHUNT_REASON_UNREACHABLE, now);
+}
+
 static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 {
 	struct shunt_key key KEY_ALIGNED = {};
@@ -291,7 +306,7 @@ static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 		return too_big(skb, v6, &e, f, now);
 	shunt_count(shunt_scratch(), SHUNT_CNT_ICMP);
 	if (!probe)
-		doubt(f, SHUNT_REASON_UNREACHABLE, now);
+		refusal(f, now);
 	else if (f->probes >= PROBES_REFUSED)
 		tx_fallback(f,
 			    e.mtu ? SHUNT_REASON_MTU : SHUNT_REASON_UNREACHABLE,

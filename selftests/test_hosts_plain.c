@@ -163,7 +163,7 @@ TEST_F_TIMEOUT(plain, no_delay, 60)
 	}
 	fprintf(stderr, "# first byte after %ld us, without shunt %ld us\n",
 		median(with), median(without));
-	EXPECT_LE(median(with), median(without) * 11 / 10 + 50);
+	EXPECT_LE(median(with), median(without) * 11 / 10 + 50 * time_factor());
 	EXPECT_EQ(ROUNDS, lab_stat(lab, CLIENT, "offers_sent"));
 	close(listener);
 	EXPECT_EQ(0, lab_down(&other));
