@@ -263,16 +263,17 @@ TEST_F(middlebox, option_is_dropped)
 	works_plain(_metadata, lab, &p, AF_INET, self->listener);
 	/* One retransmission, after a second. */
 	EXPECT_LT(900000, now_us() - start);
-	EXPECT_GE(1, retransmissions(p.c));
-	EXPECT_GE(2, retransmissions(p.s)); /* by its timer and the SYN */
+	EXPECT_GE(size_here(1, 8), retransmissions(p.c));
+	EXPECT_GE(size_here(2, 8),
+		  retransmissions(p.s)); /* by its timer and the SYN */
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp", "no-answer"));
 	lab_pair_close(&p);
 	EXPECT_LT(30, muted_for(lab, CLIENT));
 
 	/* From then on none at all. */
 	works_plain(_metadata, lab, &p, AF_INET, self->listener);
-	EXPECT_EQ(0, retransmissions(p.c));
-	EXPECT_EQ(0, retransmissions(p.s));
+	EXPECT_GE(size_here(0, 8), retransmissions(p.c));
+	EXPECT_GE(size_here(0, 8), retransmissions(p.s));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp", "muted"));
 	lab_pair_close(&p);
 	EXPECT_EQ(1, lab_stat(lab, CLIENT, "offers_sent"));
