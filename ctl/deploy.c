@@ -151,7 +151,7 @@ static int choose_number(const char *dir, const char *name,
 /* ---- in ---- */
 
 static void fill_entry(struct shunt_transport *t,
-		       const struct shunt_description *desc, __u64 began)
+		       const struct shunt_description *desc)
 {
 	memset(t, 0, sizeof(*t));
 	memcpy(t->name, desc->name, sizeof(t->name));
@@ -163,7 +163,6 @@ static void fill_entry(struct shunt_transport *t,
 	t->id = description_id(desc);
 	t->deployed = SHUNT_DEPLOYED;
 	t->added_ns = now_ns();
-	t->load_us = (t->added_ns - began) / 1000;
 }
 
 /* A loaded object into an empty place. */
@@ -173,7 +172,7 @@ static int enter(const char *dir, unsigned number, const struct object *object,
 	struct shunt_transport entry;
 	int err;
 
-	fill_entry(&entry, &object->desc, began);
+	fill_entry(&entry, &object->desc);
 	err = put_programs(dir, number, object);
 	if (!err)
 		err = demux(dir, number, &entry, true);

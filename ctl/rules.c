@@ -4,15 +4,14 @@
 
 #include "ctl.h"
 #include "out.h"
+#include "withdraw.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define V4_MAPPED_BITS 96
@@ -184,7 +183,7 @@ int rules_write(struct instance *in, const struct rules *rules)
 	 * hence for them; where it is not available (nohz_full), a program
 	 * would have to sleep through two edits to see half of one.
 	 */
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	withdraw_grace();
 	return 0;
 }
 
