@@ -4,6 +4,7 @@
 #define FLOW_H
 
 #include "maps.h"
+#include "message.h"
 #include "parse.h"
 #include "siphash.h"
 
@@ -85,11 +86,22 @@ flow_find(struct shunt_scratch *s, const struct shunt_key *key, __u32 *slot)
 	return f;
 }
 
+/* A flow with a stream of messages says at both hooks what of TCP has to wait
+ * for it, to the end, however long TCP itself is silent. */
 static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 {
-	return f->life == SHUNT_FREE || f->life == SHUNT_ENDED ||
-	       (f->life == SHUNT_LIVE &&
-		older_than(f->seen_ns, now, cfg_idle_ns));
+	struct shunt_key key;
+
+	if (f->life == SHUNT_FREE)
+		return true;
+	if (f->life != SHUNT_ENDED &&
+	    (f->life != SHUNT_LIVE ||
+	     !older_than(f->seen_ns, now, cfg_idle_ns)))
+		return false;
+	if (f->path != SHUNT_PATH_MESSAGE)
+		return true;
+	key = f->key;
+	return !bpf_map_lookup_elem(&stream_index, &key);
 }
 
 struct claim {
@@ -277,10 +289,12 @@ static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
 	count_reason(reason);
 }
 
-/* Both ends have agreed: make the flow, and choose how we start to send. */
+/* Both ends have agreed: make the flow, and choose how we start to send. On the
+ * transport at once only if it is certain that the peer has taken our answer.
+ */
 static __always_inline struct shunt_flow *
 flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
-	    __u32 *slot)
+	    __u32 *slot, const bool certain)
 {
 	struct shunt_transport *t = deployed(hs->transport);
 	struct shunt_flow *f;
@@ -303,7 +317,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	}
 	f->role = hs->role;
 	f->transport = hs->transport;
-	f->path = hs->wish.path;
+	f->path = hs->path;
 	f->flags = t->flags & SHUNT_T_GSO ? 0 : SHUNT_F_NO_GSO;
 	if (hs->coverage == SHUNT_COVERAGE_HEADERS)
 		f->flags |= SHUNT_F_HEADERS;
@@ -338,7 +352,7 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 		f->tx = SHUNT_TX_PLAIN;
 		f->reason = SHUNT_REASON_BLOCKED;
 		count_reason(f->reason);
-	} else if (p && p->verified_ns &&
+	} else if (certain && p && p->verified_ns &&
 		   !older_than(p->verified_ns, now, SHUNT_VERIFIED_NS)) {
 		tx_redirect(f);
 	} else {

@@ -341,6 +341,14 @@ static __always_inline __u8 common_coverage(const struct shunt_option *o,
 		       : SHUNT_COVERAGE_FULL;
 }
 
+/* Either end's proxy may be away; the segment path is always there. */
+static __always_inline __u8 possible_path(__u8 path)
+{
+	return path == SHUNT_PATH_MESSAGE && message_path_up()
+		       ? SHUNT_PATH_MESSAGE
+		       : SHUNT_PATH_SEGMENT;
+}
+
 /* Options to this peer seem to get lost: ask again after the hold-down, unless
  * one was answered a short time ago (then it was plain loss). */
 static __always_inline void mute(const struct shunt_key *k, __u64 now)
@@ -370,7 +378,8 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	flow_forget(&y->key);
 	why = cannot_carry(skb, y);
-	start_option(&o, SHUNT_OPT_OFFER, hs->wish.path, hs->wish.coverage);
+	hs->path = possible_path(hs->wish.path);
+	start_option(&o, SHUNT_OPT_OFFER, hs->path, hs->wish.coverage);
 	if (!why && !offer_transports(&o, &y->key, hs, now))
 		why = SHUNT_REASON_NO_TRANSPORT;
 	if (why) {
@@ -418,7 +427,7 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	hs->stage = SHUNT_HS_ANSWERED;
-	start_option(&o, SHUNT_OPT_ANSWER, hs->wish.path, hs->coverage);
+	start_option(&o, SHUNT_OPT_ANSWER, hs->path, hs->coverage);
 	o.transports[0] = t->id;
 	if (!send_option(skb, y, hs, &o))
 		shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER);
@@ -499,7 +508,7 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 	struct shunt_peer *p;
 	__u32 number;
 
-	if (!option_is(y, SHUNT_OPT_OFFER))
+	if (!option_is(y, SHUNT_OPT_OFFER) || is_control(&y->key))
 		return;
 	shunt_count(shunt_scratch(), SHUNT_CNT_OFFER_RX);
 	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
@@ -510,9 +519,10 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 		return; /* the same SYN again */
 	policy_decide(&q, accept_step);
 	t = first_common(&y->option, &q.wish, &number);
-	if (!t || q.wish.path != y->option.path_coverage >> 4)
+	if (!t)
 		return;
 	heard.wish = q.wish;
+	heard.path = possible_path(y->option.path_coverage >> 4);
 	heard.transport = number;
 	heard.coverage = common_coverage(&y->option, &q.wish, t);
 	p = bpf_map_lookup_elem(&peers, &pk);
@@ -527,6 +537,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 				      struct shunt_handshake *hs, __u64 now)
 {
 	struct shunt_transport *t = NULL;
+	__u8 path = y->option.path_coverage >> 4;
 	__u32 number, slot;
 
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
@@ -541,7 +552,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	if (option_is(y, SHUNT_OPT_ANSWER) &&
-	    hs->wish.path == y->option.path_coverage >> 4)
+	    (path == SHUNT_PATH_SEGMENT || path == hs->path))
 		t = first_common(&y->option, &hs->wish, &number);
 	if (!t || lower_mss(skb, y, t)) {
 		hs->stage = SHUNT_HS_REFUSED;
@@ -553,8 +564,9 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	hs->isn_remote = y->seq;
 	hs->token_remote = bpf_ntohl(y->option.token);
 	hs->transport = number;
+	hs->path = path;
 	hs->coverage = common_coverage(&y->option, &hs->wish, t);
-	flow_create(&y->key, hs, now, &slot);
+	flow_create(&y->key, hs, now, &slot, true);
 }
 
 SEC("tc")

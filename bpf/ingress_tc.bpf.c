@@ -171,7 +171,7 @@ static __always_inline struct shunt_flow *first_packet(const struct frame *fr,
 	if (verdict == SEGMENT &&
 	    (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 || !t->ack))
 		return NULL;
-	return flow_create(&fr->key, hs, now_ns(), &slot);
+	return flow_create(&fr->key, hs, now_ns(), &slot, true);
 }
 
 /* A program of its own, so that the common ones stay small for the verifier. */

@@ -22,6 +22,18 @@ static int parse_coverage(const char *text, struct shunt_wish *wish)
 			 text);
 }
 
+static int parse_path(const char *text, struct shunt_wish *wish)
+{
+	for (int i = 0; i < SHUNT_PATH_MAX; i++) {
+		if (strcmp(text, path_name(i)))
+			continue;
+		wish->path = i;
+		return 0;
+	}
+	return shunt_err(-EINVAL, "--path is segment or message, not '%s'",
+			 text);
+}
+
 static int add_transport(const char *name, const struct shunt_transport *all,
 			 struct shunt_wish *wish, int n)
 {
@@ -65,7 +77,6 @@ int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 	int n = 0, err;
 
 	memset(wish, 0, sizeof(*wish));
-	wish->path = SHUNT_PATH_SEGMENT;
 	if (snprintf(list, sizeof(list), "%s", text->transports) >=
 	    (int)sizeof(list))
 		return shunt_err(-EINVAL, "--transport: the list is too long");
@@ -80,6 +91,8 @@ int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 					 text->transports);
 	}
 	err = parse_coverage(text->coverage, wish);
+	if (!err)
+		err = parse_path(text->path, wish);
 	if (!err)
 		err = check_coverage(wish, all, text->transports);
 	return err;
