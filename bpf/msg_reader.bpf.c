@@ -25,8 +25,9 @@ static __always_inline void count_read(struct sock *sk, int result, int flags)
 		return;
 	number = *of;
 	s = bpf_map_lookup_elem(&streams, &number);
-	if (number && s)
-		__sync_fetch_and_add(&s->rx_read, result);
+	/* The first time says that this application reads through sockmap. */
+	if (number && s && !__sync_fetch_and_add(&s->rx_read, result))
+		message_event(SHUNT_EV_READ, number);
 }
 
 /* Of enrolled sockets only. The number of arguments has changed before and will

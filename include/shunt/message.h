@@ -125,6 +125,7 @@ SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
 
 enum shunt_event_type {
 	SHUNT_EV_ENROLLED, /* a socket is OPEN */
+	SHUNT_EV_READ,	   /* the application has read for the first time */
 	SHUNT_EV_PROMOTED, /* tx is ON */
 	SHUNT_EV_DEMOTED,  /* tx is OFF: tx_bytes is final */
 	SHUNT_EV_CLOSING,  /* the application writes no more: likewise */

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a stream. What BPF and the peer say sets it going; each step is
+ * one of the stream_… functions, all of which may be called again at any time.
+ */
+#include "proxy.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS 8192 /* buckets, a power of two */
+
+int streams_init(struct proxy *px)
+{
+	px->streams = calloc(px->n_streams, sizeof(*px->streams));
+	px->by_key = calloc(KEYS, sizeof(*px->by_key));
+	return px->streams && px->by_key ? 0 : -ENOMEM;
+}
+
+static struct stream **bucket(struct proxy *px, const struct shunt_key *k)
+{
+	uint32_t h = k->remote.w[3] ^ k->remote.w[2] ^ k->local.w[3];
+
+	h ^= (uint32_t)k->lport << 16 | k->rport;
+	return &px->by_key[(h * 0x9e3779b1) >> 16 & (KEYS - 1)];
+}
+
+/* A socket was enrolled under that number. */
+static struct stream *open_stream(struct proxy *px, uint32_t number)
+{
+	struct shunt_stream *shm = &px->shm_streams[number];
+	struct stream *st = calloc(1, sizeof(*st)), **b;
+
+	if (!st)
+		return NULL;
+	st->shm = shm;
+	st->number = number;
+	st->tx_tail = &st->tx;
+	st->tx_final = st->rx_final = UNKNOWN;
+	st->peer = peer_get(px, &shm->key.local, &shm->key.remote);
+	if (!st->peer) {
+		free(st);
+		return NULL;
+	}
+	st->peer->streams++;
+	b = bucket(px, &shm->key);
+	st->next_key = *b;
+	*b = st;
+	px->streams[number] = st;
+	if (shm->role == SHUNT_ROLE_ACTIVE)
+		st->peer->active = true;
+	stream_due(px, st, DUE_ENROL);
+	control_want(px, st->peer);
+	return st;
+}
+
+struct stream *stream_get(struct proxy *px, uint32_t number)
+{
+	if (!number || number >= px->n_streams)
+		return NULL;
+	if (!px->streams[number] &&
+	    px->shm_streams[number].life == SHUNT_STREAM_OPEN)
+		return open_stream(px, number);
+	return px->streams[number];
+}
+
+struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key)
+{
+	struct stream *st;
+	uint32_t number;
+
+	for (st = *bucket(px, key); st; st = st->next_key)
+		if (!st->closed && !memcmp(&st->shm->key, key, sizeof(*key)))
+			return st;
+	/* Its event may still be on its way to us. */
+	if (bpf_map_lookup_elem(px->stream_index_fd, key, &number))
+		return NULL;
+	st = stream_get(px, number);
+	return st && !st->closed ? st : NULL;
+}
+
+static void forget(struct proxy *px, struct stream *st)
+{
+	struct stream **s = bucket(px, &st->shm->key);
+
+	while (*s && *s != st)
+		s = &(*s)->next_key;
+	if (*s)
+		*s = st->next_key;
+	px->streams[st->number] = NULL;
+	st->peer->streams--;
+	memset(st->shm, 0, sizeof(*st->shm));
+	kernel_free_number(px, st->number);
+	free(st->held);
+	free(st);
+}
+
+void stream_due(struct proxy *px, struct stream *st, unsigned what)
+{
+	struct peer *p = st->peer;
+
+	st->due |= what;
+	if (what & DUE_ACK)
+		stream_active(px, st);
+	if (st->is_due)
+		return;
+	st->is_due = true;
+	st->next_due = NULL;
+	*p->due_tail = st;
+	p->due_tail = &st->next_due;
+}
+
+static void not_due(struct stream *st)
+{
+	struct stream **at = &st->peer->due;
+
+	if (!st->is_due)
+		return;
+	while (*at != st)
+		at = &(*at)->next_due;
+	*at = st->next_due;
+	if (!*at)
+		st->peer->due_tail = at;
+	st->is_due = false;
+}
+
+void stream_active(struct proxy *px, struct stream *st)
+{
+	if (st->is_active)
+		return;
+	st->is_active = true;
+	st->next_active = px->active;
+	px->active = st;
+	if (px->tick_ns > px->now_ns + TICK_NS)
+		px->tick_ns = px->now_ns + TICK_NS;
+}
+
+/* ---- promotion ---- */
+
+/*
+ * The peer may promote its direction when this end can hold what comes behind:
+ * the application reads through sockmap's recvmsg, which delivers what we
+ * redirect. That it has read once so is the proof.
+ */
+void stream_try_ready(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!st->remote || s->rx != SHUNT_SRX_TCP || !s->rx_read ||
+	    s->excluded || st->closing || st->doomed)
+		return;
+	__atomic_store_n(&s->rx, SHUNT_SRX_ARMED, __ATOMIC_SEQ_CST);
+	stream_due(px, st, DUE_READY);
+}
+
+/* Ours: the peer is READY, and datagrams arrive there as far as is known. */
+void stream_try_promote(struct proxy *px, struct stream *st)
+{
+	uint8_t tcp = SHUNT_STX_TCP;
+
+	if (!st->peer_ready || !st->remote || st->closing || st->doomed ||
+	    st->shm->tx != SHUNT_STX_TCP || st->shm->excluded ||
+	    !st->peer->channel)
+		return;
+	if (!kernel_on_transport(px, &st->shm->key)) {
+		stream_active(px, st);
+		return;
+	}
+	__atomic_compare_exchange_n(&st->shm->tx, &tcp, SHUNT_STX_READY, false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static bool promoted(const struct stream *st)
+{
+	return st->shm->tx == SHUNT_STX_ON ||
+	       (st->shm->tx == SHUNT_STX_OFF && st->shm->tx_bytes);
+}
+
+void stream_set_base(struct proxy *px, struct stream *st, uint32_t base)
+{
+	if (st->shm->rx < SHUNT_SRX_BASED) {
+		st->shm->rx_base = base;
+		__atomic_store_n(&st->shm->rx, SHUNT_SRX_BASED,
+				 __ATOMIC_SEQ_CST);
+	} else if (st->shm->rx_base != base) {
+		stream_abort(px, st, "the peer promoted it twice");
+		return;
+	}
+	stream_due(px, st, DUE_KNOWN);
+	stream_active(px, st);
+}
+
+uint64_t stream_read(const struct stream *st)
+{
+	uint64_t read = __atomic_load_n(&st->shm->rx_read, __ATOMIC_RELAXED);
+
+	if (!st->rx_turn)
+		return 0;
+	read -= st->rx_tcp;
+	return read < st->rx_next ? read : st->rx_next;
+}
+
+/* Has the application read what TCP brought before the promotion? Sockmap would
+ * give it ours first. */
+void stream_turn(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (st->rx_turn || s->rx < SHUNT_SRX_BASED ||
+	    s->rx_start + (uint32_t)s->rx_read != s->rx_base)
+		return;
+	st->rx_tcp = s->rx_read;
+	st->rx_turn = true;
+	rx_deliver(px, st);
+}
+
+/* ---- the end of a direction ---- */
+
+void stream_set_final(struct proxy *px, struct stream *st, uint64_t final)
+{
+	if (st->rx_final != UNKNOWN && st->rx_final != final) {
+		stream_abort(px, st, "the peer ended it twice");
+		return;
+	}
+	if (final < st->rx_next) {
+		stream_abort(px, st, "the peer has sent more than it says");
+		return;
+	}
+	st->rx_final = final;
+	if (final > st->rx_sent)
+		st->rx_sent = final;
+	stream_active(px, st);
+	stream_complete(px, st);
+}
+
+/* All of the path is in the application's socket: TCP may go on behind it. */
+void stream_complete(struct proxy *px, struct stream *st)
+{
+	if (st->doomed || !st->rx_turn || st->rx_next != st->rx_final ||
+	    st->shm->rx != SHUNT_SRX_BASED)
+		return;
+	__atomic_store_n(&st->shm->rx, SHUNT_SRX_COMPLETE, __ATOMIC_SEQ_CST);
+	stream_due(px, st, DUE_COMPLETE | DUE_ACK);
+	inject_held(px, st);
+}
+
+/* ---- events ---- */
+
+static void demoted(struct proxy *px, struct stream *st)
+{
+	/* The fields of the shared stream are final by now. */
+	if (!promoted(st) || st->tx_final != UNKNOWN)
+		return;
+	st->tx_final = st->shm->tx_bytes;
+	stream_due(px, st, DUE_FINAL);
+	stream_active(px, st);
+}
+
+static void held(struct proxy *px, struct stream *st,
+		 const struct shunt_event *e, size_t size)
+{
+	if (size < sizeof(*e) + e->length || e->length > SHUNT_HELD_MAX)
+		return;
+	px->shm->held++;
+	if (!st->held)
+		st->held = malloc(SHUNT_HELD_MAX);
+	if (!st->held)
+		return; /* TCP sends it again */
+	memcpy(st->held, e->frame, e->length);
+	st->held_length = e->length;
+	st->held_ifindex = e->ifindex;
+	inject_final(px, st);
+	if (st->doomed)
+		return;
+	if (st->shm->rx == SHUNT_SRX_COMPLETE)
+		inject_held(px, st);
+	else
+		stream_active(px, st);
+}
+
+void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
+{
+	struct stream *st = stream_get(px, e->stream);
+
+	if (!st)
+		return;
+	switch (e->type) {
+	case SHUNT_EV_READ:
+		stream_try_ready(px, st);
+		break;
+	case SHUNT_EV_PROMOTED:
+		px->shm->promoted++;
+		stream_due(px, st, DUE_PROMOTED);
+		break;
+	case SHUNT_EV_DEMOTED:
+		px->shm->demoted++;
+		demoted(px, st);
+		break;
+	case SHUNT_EV_CLOSING:
+		st->closing = true;
+		demoted(px, st);
+		break;
+	case SHUNT_EV_CLOSED:
+		st->closed = st->closing = true;
+		demoted(px, st);
+		stream_maybe_free(px, st);
+		break;
+	case SHUNT_EV_HELD:
+		held(px, st, e, size);
+		break;
+	}
+}
+
+/* ---- time ---- */
+
+/* Is there something that only time or the application brings about? */
+static bool unfinished(const struct stream *st)
+{
+	return !st->doomed &&
+	       (st->tx_read < st->tx_end || st->rx || st->held_length ||
+		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
+		(st->rx_turn && stream_read(st) < st->rx_next) ||
+		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
+		(st->peer_ready && st->shm->tx == SHUNT_STX_TCP));
+}
+
+static void tick(struct proxy *px, struct stream *st)
+{
+	if (st->doomed)
+		return;
+	stream_try_promote(px, st);
+	stream_turn(px, st);
+	if (st->rx && st->rx_turn)
+		rx_deliver(px, st);
+	if (!st->doomed)
+		stream_complete(px, st);
+	if (!st->doomed)
+		repair_tick(px, st);
+	if (st->rx_next != st->acked_next || stream_read(st) != st->acked_read)
+		stream_due(px, st, DUE_ACK);
+}
+
+void streams_tick(struct proxy *px)
+{
+	struct stream *list = px->active, *st;
+
+	px->active = NULL;
+	while ((st = list)) {
+		list = st->next_active;
+		st->is_active = false;
+		tick(px, st);
+		if (st->closed)
+			stream_maybe_free(px, st);
+		else if (unfinished(st))
+			stream_active(px, st);
+	}
+}
+
+void stream_maybe_free(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+	bool lingers = !st->doomed && st->tx_acked < s->tx_bytes &&
+		       (st->peer->channel || st->remote);
+
+	/* What SK_MSG has redirected has to come out of the redirection socket
+	 * first, and what is acknowledged must be so. */
+	if (!st->closed || st->is_active)
+		return;
+	if (st->tx_end < s->tx_bytes || lingers || st->is_ready ||
+	    (st->is_due && st->remote && st->peer->channel)) {
+		stream_active(px, st);
+		return;
+	}
+	not_due(st);
+	tx_drop(px, st);
+	rx_drop(px, st);
+	px->shm->released += s->tx_charged - s->tx_released;
+	forget(px, st);
+}
+
+/* ---- trouble ---- */
+
+void stream_abort(struct proxy *px, struct stream *st, const char *why)
+{
+	if (st->doomed)
+		return;
+	if (verbose)
+		say("stream %u reset: %s", st->number, why);
+	st->doomed = true;
+	px->shm->aborted++;
+	tx_drop(px, st);
+	rx_drop(px, st);
+	st->due = 0;
+	if (st->remote)
+		stream_due(px, st, DUE_ABORT);
+	if (!st->closed)
+		kernel_destroy(&st->shm->key);
+	stream_active(px, st);
+}
+
+/* In which the path has, or had, a part that TCP can't make up for. */
+static bool entangled(const struct stream *st)
+{
+	return promoted(st) || st->shm->rx == SHUNT_SRX_BASED || st->rx;
+}
+
+void streams_abort_peer(struct proxy *px, struct peer *p, const char *why)
+{
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct stream *st = px->streams[i];
+
+		if (!st || st->peer != p)
+			continue;
+		if (entangled(st))
+			stream_abort(px, st, why);
+		st->remote = 0;
+		st->peer_ready = false;
+	}
+}
+
+void streams_resync(struct proxy *px, struct peer *p)
+{
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct stream *st = px->streams[i];
+		unsigned due = DUE_ENROL;
+
+		if (!st || st->peer != p || st->doomed)
+			continue;
+		if (st->remote) {
+			due |= DUE_ACK;
+			if (st->shm->rx >= SHUNT_SRX_ARMED)
+				due |= DUE_READY;
+			if (promoted(st))
+				due |= DUE_PROMOTED | DUE_SENT;
+			if (st->shm->rx >= SHUNT_SRX_BASED)
+				due |= DUE_KNOWN;
+			if (st->tx_final != UNKNOWN)
+				due |= DUE_FINAL;
+			if (st->shm->rx == SHUNT_SRX_COMPLETE)
+				due |= DUE_COMPLETE;
+		}
+		st->n_repair = 0;
+		st->rx_asked = st->rx_next;
+		stream_due(px, st, due);
+	}
+}
