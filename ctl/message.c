@@ -16,6 +16,7 @@
 static const char *const programs[] = {
 	"shunt_msg_redirector",
 	"shunt_msg_deliver",
+	"shunt_inject",
 };
 
 /* Of these the first that the kernel allows. */

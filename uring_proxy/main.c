@@ -154,6 +154,7 @@ static void reset_streams(struct proxy *px)
 static int supervise(struct proxy *px, const char *pins)
 {
 	int status, err = 0;
+	bool started;
 
 	px->shm->supervisor = getpid();
 	while (!stop) {
@@ -166,11 +167,16 @@ static int supervise(struct proxy *px, const char *pins)
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			if (stop)
 				kill(pid, SIGTERM);
+		started = px->shm->up;
 		px->shm->up = 0;
 		px->shm->worker = 0;
 		reset_streams(px);
 		if (stop)
 			break;
+		if (!started) { /* nor will another */
+			err = -EIO;
+			break;
+		}
 		px->shm->restarts++;
 		say("the worker has ended (%s %d); starting another",
 		    WIFSIGNALED(status) ? "signal" : "status",
