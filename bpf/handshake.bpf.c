@@ -8,6 +8,7 @@
  * options then costs one retransmission, and the peer is not asked for a while.
  */
 #include "flow.h"
+#include "option.h"
 #include "parse.h"
 #include "policy.h"
 
@@ -23,7 +24,6 @@ char _license[] SEC("license") = "GPL";
 #define TCPOPT_EXP	254
 #define EXID_FASTOPEN	0xf989
 
-#define TCP_MAX_HEADER 60
 /* No path is so narrow that less than this is left for data. */
 #define MSS_MIN 256
 
@@ -183,51 +183,6 @@ static __always_inline int parse_syn(struct __sk_buff *skb, struct syn *y,
 		       : parse_family(skb, y, out, false);
 }
 
-/* Append our option. The packet is unharmed when this fails before its first
- * store; a store that fails after that (no memory) loses it, and TCP sends it
- * again. */
-static __always_inline int append_option(struct __sk_buff *skb, struct syn *y,
-					 struct shunt_option *o)
-{
-	const __u16 n = sizeof(*o);
-	__u32 check = y->l4 + offsetof(struct tcphdr, check);
-	__be16 total = bpf_htons(bpf_ntohs(y->total) + n);
-	__be16 seg = bpf_htons(y->end - y->l4);
-	__be16 seg_new = bpf_htons(y->end - y->l4 + n);
-	struct {
-		__u8 doff; /* and the reserved bits */
-		__u8 flags;
-		__be16 window;
-	} word;
-	__be32 old, new;
-	__s64 sum;
-
-	if (bpf_skb_load_bytes(skb, y->l4 + 12, &word, sizeof(word)))
-		return -1;
-	__builtin_memcpy(&old, &word, sizeof(old));
-	word.doff += n / 4 << 4;
-	__builtin_memcpy(&new, &word, sizeof(new));
-	if (bpf_skb_change_tail(skb, skb->len + n, 0))
-		return -1;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)o, n, 0);
-	sum = bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), sum);
-	if (bpf_skb_store_bytes(skb, y->end, o, n, 0) ||
-	    bpf_skb_store_bytes(skb, y->l4 + 12, &word, 2, 0) ||
-	    bpf_l4_csum_replace(skb, check, seg, seg_new,
-				BPF_F_PSEUDO_HDR | 2) ||
-	    bpf_l4_csum_replace(skb, check, 0, sum, 0))
-		return -1;
-	if (y->v6)
-		return bpf_skb_store_bytes(
-			skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len),
-			&total, 2, 0);
-	if (bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check),
-				y->total, total, 2))
-		return -1;
-	return bpf_skb_store_bytes(
-		skb, ETH_HLEN + offsetof(struct iphdr, tot_len), &total, 2, 0);
-}
-
 static __always_inline __u8 cannot_carry(const struct __sk_buff *skb,
 					 const struct syn *y)
 {
@@ -254,10 +209,12 @@ static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
 				       struct shunt_handshake *hs,
 				       struct shunt_option *o)
 {
+	struct tcp_place at = {y->l4, y->end, y->total, y->v6};
+
 	hs->isn_local = y->seq;
 	hs->token_local = flow_hash(&y->key, y->seq, HASH_TOKEN);
 	o->token = bpf_htonl(hs->token_local);
-	return append_option(skb, y, o);
+	return append_option(skb, &at, o);
 }
 
 static __always_inline bool blocked(const struct shunt_key *k, __u32 transport,

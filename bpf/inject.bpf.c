@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* XDP: lets a packet that the proxy puts in go to the stack (TC ingress then
- * sees it), where the device has no XDP program of ours that would. */
+/* Run by the proxy on a frame that was held at TC ingress: into the stack. (One
+ * that XDP has passed there takes shunt_ingress_xdp again.) */
 #include <shunt/bpf.h>
 
 char _license[] SEC("license") = "GPL";

@@ -44,6 +44,9 @@ static const struct {
 	{SHUNT_TAIL_ICMP, "shunt_icmp"},
 	{SHUNT_TAIL_ADOPT, "shunt_adopt"},
 	{SHUNT_TAIL_INGRESS, "shunt_ingress_slow"},
+	{SHUNT_TAIL_LATE_OUT, "shunt_late_out"},
+	{SHUNT_TAIL_EGRESS, "shunt_egress"},
+	{SHUNT_TAIL_HOLD, "shunt_hold"},
 };
 
 /* ---- nothing changes here ---- */
@@ -175,6 +178,9 @@ static int fill_stages(const struct shunt_bpf *skel)
 			return shunt_err(-ENOENT, "program %s is missing",
 					 stages[i].program);
 		fd = bpf_program__fd(prog);
+		/* Of the message path, which is off. */
+		if (fd < 0)
+			continue;
 		err = bpf_map_update_elem(array, &at, &fd, BPF_ANY);
 		if (err)
 			return shunt_err(err, "map stages: %s", strerror(-err));
