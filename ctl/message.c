@@ -16,6 +16,8 @@
 static const char *const programs[] = {
 	"shunt_msg_redirector",
 	"shunt_msg_deliver",
+	"shunt_late_out",
+	"shunt_hold",
 	"shunt_inject",
 };
 
