@@ -139,7 +139,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx,
 	policy_decide(&q, connect_step);
 	hs.wish = q.wish;
 	hs.transport = q.wish.transports[0];
-	if (hs.transport == SHUNT_TCP || is_control(k)) {
+	if (hs.transport == SHUNT_TCP) {
 		hs.stage = SHUNT_HS_REFUSED;
 		hs.reason = SHUNT_REASON_POLICY;
 		count_reason(hs.reason);
@@ -199,7 +199,7 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 			on_close(&k);
 		return 1;
 	}
-	if (is_loopback(&k.remote))
+	if (is_loopback(&k.remote) || is_control(&k))
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		on_connect(ctx, &k);

@@ -33,5 +33,8 @@ void proxy_stop(const char *dir);
 /* -ENOENT where the message path is off. */
 int proxy_read(const char *dir, struct shunt_proxy *proxy);
 bool proxy_alive(const struct shunt_proxy *proxy);
+/* Its counters, in order, with what they count; NULL: no more. */
+const char *proxy_counter(const struct shunt_proxy *proxy, unsigned i,
+			  const char **text, __u64 *value);
 
 #endif

@@ -45,6 +45,46 @@ int proxy_read(const char *dir, struct shunt_proxy *proxy)
 	return err;
 }
 
+/* ---- counters ---- */
+
+#define COUNTER(field, text)                                      \
+	{                                                         \
+#field, text, offsetof(struct shunt_proxy, field) \
+	}
+
+static const struct {
+	const char *name, *text;
+	size_t at;
+} counters[] = {
+	COUNTER(datagrams_tx, "datagrams sent"),
+	COUNTER(datagrams_rx, "datagrams received"),
+	COUNTER(bytes_tx, "bytes sent"),
+	COUNTER(bytes_rx, "bytes received"),
+	COUNTER(sends, "sends that took them, whole batches"),
+	COUNTER(sends_zc, "… that the kernel did not copy"),
+	COUNTER(sends_zc_copied, "… that it copied, though asked not to"),
+	COUNTER(repaired, "bytes sent again, over the control channel"),
+	COUNTER(duplicates, "bytes received twice"),
+	COUNTER(refused, "datagrams and control messages not believed"),
+	COUNTER(promoted, "directions of connections that took the path"),
+	COUNTER(demoted, "… and left it for TCP"),
+	COUNTER(aborted, "connections reset"),
+	COUNTER(held, "FINs that waited for the path"),
+	COUNTER(events_lost, "times that the ring of events was full"),
+	COUNTER(charged, "memory ever charged for messages, bytes"),
+	COUNTER(released, "… and given back"),
+};
+
+const char *proxy_counter(const struct shunt_proxy *proxy, unsigned i,
+			  const char **text, __u64 *value)
+{
+	if (i >= ARRAY_SIZE(counters))
+		return NULL;
+	*text = counters[i].text;
+	memcpy(value, (const char *)proxy + counters[i].at, sizeof(*value));
+	return counters[i].name;
+}
+
 /* ---- which process ---- */
 
 /* A descriptor of the process, if it is (still) a proxy. */
