@@ -1,33 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* SOCK_OPS: gives a connection a stream on the message path, and takes it. */
+/*
+ * SOCK_OPS: gives a connection a stream on the message path, and takes it. Its
+ * socket enters the sockmap later, see msg_enrol.bpf.c.
+ */
 #ifndef ENROL_H
 #define ENROL_H
 
 #include "flow.h"
-
-enum sock_flags {
-	SOCK_ZEROCOPY = 1, /* relocated */
-};
-
-struct sock_common {
-	unsigned long skc_flags;
-} __attribute__((preserve_access_index));
-
-struct sock {
-	struct sock_common __sk_common;
-	int sk_rcvlowat;
-} __attribute__((preserve_access_index));
-
-/* Has it asked for what psock delivery can't do? A child has the options of its
- * listener. Those that are set later: sockopt.bpf.c. */
-static __always_inline bool unsuitable(void *full)
-{
-	struct sock *sk = full;
-	__u64 bit = bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
-
-	return BPF_CORE_READ(sk, sk_rcvlowat) > 1 ||
-	       BPF_CORE_READ(sk, __sk_common.skc_flags) >> bit & 1;
-}
+#include "suitable.h"
 
 /* The handshake of this very connection, if it has agreed on the path. */
 static __always_inline struct shunt_handshake *agreed(const struct shunt_key *k,
@@ -59,10 +39,10 @@ flow_for_stream(const struct shunt_key *k, struct shunt_handshake *hs)
 	return f && f->token_local == hs->token_local ? f : NULL;
 }
 
-static __always_inline int enrol_as(struct bpf_sock_ops *ctx,
-				    const struct shunt_key *k,
-				    const struct shunt_flow *f, __u32 number,
-				    __u32 first)
+static __always_inline int open_as(struct bpf_sock_ops *ctx,
+				   const struct shunt_key *k,
+				   const struct shunt_flow *f, __u32 number,
+				   __u32 first)
 {
 	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
 	struct bpf_sock *sk = ctx->sk;
@@ -76,7 +56,7 @@ static __always_inline int enrol_as(struct bpf_sock_ops *ctx,
 	s->token_remote = f->token_remote;
 	s->role = f->role;
 	s->transport = f->transport;
-	s->rx_start = first;
+	s->rx_copied = first;
 	of = bpf_sk_storage_get(&stream_of, sk, NULL,
 				BPF_SK_STORAGE_GET_F_CREATE);
 	if (!of)
@@ -85,12 +65,7 @@ static __always_inline int enrol_as(struct bpf_sock_ops *ctx,
 	if (bpf_map_update_elem(&stream_index, k, &number, BPF_ANY))
 		return -1;
 	s->life = SHUNT_STREAM_OPEN;
-	if (!bpf_sock_map_update(ctx, &message_socks, &number, BPF_ANY))
-		return 0;
-	s->life = SHUNT_STREAM_FREE;
-	*of = 0;
-	bpf_map_delete_elem(&stream_index, k);
-	return -1;
+	return 0;
 }
 
 /* A connection is established. Whatever goes wrong, it stays on the segment
@@ -118,7 +93,7 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx,
 		failed = SHUNT_CNT_MSG_NO_STREAM;
 	} else {
 		f = flow_for_stream(k, hs);
-		if (f && number && !enrol_as(ctx, k, f, number, first)) {
+		if (f && number && !open_as(ctx, k, f, number, first)) {
 			shunt_count(scratch, SHUNT_CNT_MSG_STREAM);
 			message_event(SHUNT_EV_ENROLLED, number);
 			return;
@@ -131,6 +106,14 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx,
 	f = flow_indexed(k, &number);
 	if (f)
 		f->path = SHUNT_PATH_SEGMENT;
+}
+
+/* shutdown(SHUT_WR), not close() or SHUT_RDWR. */
+static __always_inline bool still_reads(struct bpf_sock *sk)
+{
+	struct sock *full = (void *)bpf_skc_to_tcp_sock(sk);
+
+	return full && BPF_CORE_READ(full, sk_shutdown) == SEND_SHUTDOWN;
 }
 
 /*
@@ -151,6 +134,7 @@ static __always_inline void stream_state(struct bpf_sock_ops *ctx,
 	s = bpf_map_lookup_elem(&streams, &number);
 	if (!number || !s)
 		return;
+	s->shut = still_reads(sk);
 	if (s->tx != SHUNT_STX_OFF) {
 		s->tx = SHUNT_STX_OFF;
 		if (state != BPF_TCP_CLOSE)

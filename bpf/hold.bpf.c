@@ -50,7 +50,7 @@ static __always_inline enum fate fate_of(struct __sk_buff *skb,
 	bool based;
 	__u32 base;
 
-	if (late_in(&fr->key, t, fr->payload) != LATE_FIN || !s)
+	if (late_in(f, &fr->key, t, fr->payload) != LATE_FIN || !s)
 		return GOES;
 	based = s->rx == SHUNT_SRX_BASED;
 	base = s->rx_base;
@@ -122,6 +122,8 @@ static __always_inline int hold(struct __sk_buff *skb, struct shunt_scratch *s,
 	f = flow_find(s, &fr.key, &slot);
 	if (!f || (verdict == SEGMENT && f->transport != fr.transport))
 		return TC_ACT_UNSPEC;
+	if (late_in(f, &fr.key, fr.l4, fr.payload) == LATE_ACK)
+		unacknowledge(fr.l4);
 	switch (fate_of(skb, &fr, f, &number)) {
 	case HELD:
 		if (!hand_to_proxy(skb, number)) {

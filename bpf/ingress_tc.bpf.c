@@ -55,9 +55,9 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		return TC_ACT_UNSPEC;
 	f = flow_find(s, &fr.key, &slot);
 	if (f && f->path == SHUNT_PATH_MESSAGE && verdict != PROBE) {
-		enum late late = late_in(&fr.key, fr.l4, fr.payload);
+		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
 
-		if (late == LATE_FIN)
+		if (late == LATE_FIN || (late == LATE_ACK && all))
 			bpf_tail_call_static(skb, &stages, SHUNT_TAIL_HOLD);
 		if (late == LATE_DROP) {
 			shunt_count(s, SHUNT_CNT_MSG_LATE_RX);

@@ -46,10 +46,12 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	if (!f)
 		return XDP_PASS;
 	if (f->path == SHUNT_PATH_MESSAGE) {
-		enum late late = late_in(&fr.key, fr.l4, fr.payload);
+		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
 
 		if (late == LATE_FIN)
 			return XDP_PASS; /* TC ingress may hold it */
+		if (late == LATE_ACK)
+			unacknowledge(fr.l4);
 		if (late == LATE_DROP) {
 			shunt_count(s, SHUNT_CNT_MSG_LATE_RX);
 			return XDP_DROP;

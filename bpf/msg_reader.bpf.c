@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the application has read, of TCP and of the path alike: the order in
- * which it reads is the order of the stream. Credit follows it, and delivery
- * waits for it. No socket statistic has it.
+ * How far the application has read: TCP's bytes, which delivery waits for, and
+ * the path's, which credit follows. No socket statistic has it.
  */
 #include "message.h"
 
@@ -13,10 +12,12 @@ char _license[] SEC("license") = "GPL";
 
 struct sock;
 
-static __always_inline void count_read(struct sock *sk, int result, int flags)
+/* `reads`: how many of them show that one has begun after the enrolment. */
+static __always_inline void count_read(struct sock *sk, int result, int flags,
+				       const __u8 reads)
 {
 	struct shunt_stream *s;
-	__u32 *of, number;
+	__u32 *of, number, copied;
 
 	if (result <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return;
@@ -25,8 +26,18 @@ static __always_inline void count_read(struct sock *sk, int result, int flags)
 		return;
 	number = *of;
 	s = bpf_map_lookup_elem(&streams, &number);
-	/* The first time says that this application reads through sockmap. */
-	if (number && s && !__sync_fetch_and_add(&s->rx_read, result))
+	if (!number || !s)
+		return;
+	/* One call returns TCP's bytes or the path's, never both, and only
+	 * TCP's move copied_seq. */
+	copied = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	if (copied != s->rx_copied)
+		s->rx_copied = copied;
+	else
+		__sync_fetch_and_add(&s->rx_read, result);
+	/* This application reads through sockmap, as it must: whoever was
+	 * blocked in TCP's own recvmsg() would not see what we deliver. */
+	if (s->enrolled && s->rx_seen < reads && ++s->rx_seen == reads)
 		message_event(SHUNT_EV_READ, number);
 }
 
@@ -38,15 +49,15 @@ int shunt_msg_reader(__u64 *ctx)
 	__u64 result = 0;
 
 	if (!bpf_get_func_ret(ctx, &result))
-		count_read((struct sock *)ctx[0], result, ctx[3]);
+		count_read((struct sock *)ctx[0], result, ctx[3], 1);
 	return 0;
 }
 
 /* Of all sockets there are, where fexit is not to be had: 6e6eda44b939 (6.3).
- */
+ * The first read to end may have begun in TCP. */
 SEC("tp_btf/sock_recv_length")
 int shunt_msg_reader_tp(__u64 *ctx)
 {
-	count_read((struct sock *)ctx[0], ctx[1], ctx[2]);
+	count_read((struct sock *)ctx[0], ctx[1], ctx[2], 2);
 	return 0;
 }

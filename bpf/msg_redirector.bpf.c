@@ -32,8 +32,11 @@ static __always_inline void promote(struct shunt_stream *s, __u32 number,
 	if (end != BPF_CORE_READ(tp, snd_nxt))
 		return;
 	s->tx_base = end;
+	/* Unless the proxy has thought better of it. */
+	if (__sync_val_compare_and_swap(&s->tx, SHUNT_STX_READY,
+					SHUNT_STX_ON) != SHUNT_STX_READY)
+		return;
 	s->tx_based = 1;
-	s->tx = SHUNT_STX_ON;
 	message_event(SHUNT_EV_PROMOTED, number);
 }
 
@@ -42,7 +45,7 @@ static __always_inline bool within_limits(const struct shunt_stream *s,
 					  const struct shunt_proxy *p,
 					  __u64 charge)
 {
-	return p->up &&
+	return p->up && !s->excluded &&
 	       s->tx_charged - s->tx_released + charge <= p->stream_limit &&
 	       p->charged - p->released + charge <= p->total_limit;
 }
@@ -124,7 +127,7 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	s = bpf_map_lookup_elem(&streams, &number);
 	if (!number || !s)
 		return SK_PASS;
-	if (s->tx == SHUNT_STX_READY && s->tx_tcp && !s->excluded)
+	if (s->tx == SHUNT_STX_READY && !s->excluded)
 		promote(s, number, sk);
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);

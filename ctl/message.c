@@ -15,7 +15,7 @@
 
 static const char *const programs[] = {
 	"shunt_msg_redirector", "shunt_msg_deliver", "shunt_late_out",
-	"shunt_hold",		"shunt_inject",
+	"shunt_hold",		"shunt_inject",	     "shunt_msg_enrol",
 };
 
 /* Of these the first that the kernel allows. */
@@ -187,15 +187,45 @@ static int attach_reader(const char *dir)
 	return err;
 }
 
+static int attach_setsockopt(const char *dir, const struct cgroup *cg)
+{
+	int prog, link, err;
+
+	prog = pin_get(dir, "progs", "shunt_setsockopt");
+	if (prog < 0)
+		return shunt_err(prog, "program shunt_setsockopt: %s",
+				 strerror(-prog));
+	link = bpf_link_create(prog, cg->fd, BPF_CGROUP_SETSOCKOPT, NULL);
+	close(prog);
+	if (link < 0)
+		return shunt_err(link, "%s: cannot attach to setsockopt: %s",
+				 cg->path, strerror(-link));
+	err = pin_put(dir, "links", "setsockopt", link);
+	close(link);
+	return err;
+}
+
+static void detach_setsockopt(const char *dir)
+{
+	int fd = pin_get(dir, "links", "setsockopt");
+
+	if (fd < 0)
+		return;
+	bpf_link_detach(fd);
+	close(fd);
+	pin_remove(dir, "links", "setsockopt");
+}
+
 int message_attach(const char *dir, const struct cgroup *cg)
 {
 	int err = 0;
 
-	(void)cg;
 	for (size_t i = 0; !err && i < ARRAY_SIZE(verdicts); i++)
 		err = attach_verdict(dir, verdicts[i].program, verdicts[i].map);
 	if (!err)
 		err = attach_reader(dir);
+	if (!err)
+		err = attach_setsockopt(dir, cg);
 	return err;
 }
 
@@ -213,4 +243,5 @@ void message_detach(const char *dir)
 			close(fd);
 	}
 	pin_remove(dir, "links", "msg_reader");
+	detach_setsockopt(dir);
 }

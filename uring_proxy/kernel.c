@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -116,10 +117,13 @@ int kernel_open(struct proxy *px, const char *pins)
 	px->flow_index_fd = pinned(pins, "maps/flow_index");
 	px->stream_index_fd = pinned(pins, "maps/stream_index");
 	px->inject_fd = pinned(pins, "progs/shunt_inject");
+	px->enrol_fd = pinned(pins, "progs/shunt_msg_enrol");
+	px->socks_fd = pinned(pins, "maps/message_socks");
 	fd = pinned(pins, "maps/message_events");
 	if (!px->shm_flows || px->free_fd < 0 || px->redirection_fd < 0 ||
 	    px->flow_index_fd < 0 || px->stream_index_fd < 0 ||
-	    px->inject_fd < 0 || fd < 0 || read_devices(px, pins))
+	    px->inject_fd < 0 || px->enrol_fd < 0 || px->socks_fd < 0 ||
+	    fd < 0 || read_devices(px, pins))
 		return -ENOENT;
 	px->inject_xdp_fd = -1;
 	for (int i = 0; i < SHUNT_MAX_DEVICES && px->devices[i].ifindex; i++)
@@ -142,6 +146,29 @@ const struct shunt_device *kernel_device(const struct proxy *px,
 		if (px->devices[i].ifindex == ifindex)
 			return &px->devices[i];
 	return NULL;
+}
+
+/* ---- sockets ---- */
+
+int kernel_enrol(struct proxy *px, uint32_t number)
+{
+	unsigned char packet[64] = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet,
+		    .data_size_in = sizeof(packet), .repeat = 1);
+	int err;
+
+	memcpy(packet + ETH_HLEN, &number, sizeof(number));
+	err = bpf_prog_test_run_opts(px->enrol_fd, &opts);
+	if (err) {
+		say("cannot enrol a socket: %s", strerror(-err));
+		return SHUNT_ENROL_NEVER;
+	}
+	return opts.retval;
+}
+
+void kernel_release(struct proxy *px, uint32_t number)
+{
+	bpf_map_delete_elem(px->socks_fd, &number);
 }
 
 /* ---- numbers, flows ---- */

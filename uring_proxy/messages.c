@@ -25,6 +25,8 @@ enum type {
 	GAPS,	   /* (from, to)…: I lack these */
 	COMPLETE,  /* I have all: TCP may go on */
 	REPAIR,	   /* offset, bytes */
+	DEMOTE,	   /* mine is on TCP: yours should be, so that I can leave */
+	NEVER,	   /* my direction has not left TCP, and never will */
 };
 
 /* In front of each message; network order. */
@@ -278,6 +280,10 @@ static bool put(struct proxy *px, struct channel *c, struct stream *st,
 		return put_gaps(px, c, st);
 	case DUE_COMPLETE:
 		return message(c, st, COMPLETE, sizeof(struct head));
+	case DUE_DEMOTE:
+		return message(c, st, DEMOTE, sizeof(struct head));
+	case DUE_NEVER:
+		return message(c, st, NEVER, sizeof(struct head));
 	case DUE_REPAIR:
 		return put_repair(px, c, st);
 	}
@@ -368,6 +374,7 @@ static void on_enrol(struct proxy *px, struct channel *c, const struct enrol *m)
 	st->remote = from;
 	stream_due(px, st, m->h.flags & ENROL_REPLY ? DUE_ENROL : 0);
 	stream_try_ready(px, st);
+	stream_active(px, st); /* to be enrolled */
 }
 
 /* From the network into the stream, copied: the buffer is the channel's. */
@@ -417,6 +424,12 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 	case READY:
 		st->peer_ready = true;
 		stream_try_promote(px, st);
+		return 0;
+	case DEMOTE:
+		stream_demote(px, st);
+		return 0;
+	case NEVER:
+		stream_never(px, st);
 		return 0;
 	case KNOWN:
 		st->shm->tx_known = 1;

@@ -95,7 +95,9 @@ void chunk_free(struct proxy *px, struct chunk *c);
 #define DUE_SENT     0x080
 #define DUE_GAPS     0x100
 #define DUE_COMPLETE 0x200
-#define DUE_REPAIR   0x400
+#define DUE_DEMOTE   0x400
+#define DUE_NEVER    0x800
+#define DUE_REPAIR   0x1000
 
 #define UNKNOWN UINT64_MAX
 
@@ -108,11 +110,13 @@ struct stream {
 	struct shunt_stream *shm; /* what BPF sees */
 	uint32_t number;
 	uint32_t remote; /* the peer's number of it, 0: not known */
+	uint64_t enrol_ns, enrol_wait_ns; /* next try, and the one after it */
 	struct peer *peer;
 	struct stream *next_key; /* same hash */
 	struct stream *next_due, *next_ready, *next_active;
 	bool is_due, is_ready, is_active;
 	bool closing, closed, doomed;
+	bool reads; /* through sockmap, so what we deliver is seen */
 	bool peer_ready; /* our direction may be promoted */
 	unsigned due;	 /* DUE_… */
 
@@ -137,8 +141,7 @@ struct stream {
 	uint64_t hole_ns;  /* since when there is one that is not, 0: none */
 	uint64_t asked_ns;
 	uint64_t hole_end; /* … and what had been sent then */
-	uint64_t rx_tcp;   /* bytes that came by TCP before the promotion */
-	bool rx_turn;	   /* … have been read: ours may be delivered */
+	bool rx_turn;	   /* what TCP brought before has been read */
 	uint64_t acked_next, acked_read; /* what the last ACK said */
 	unsigned char *held;		 /* a FIN that waits */
 	uint32_t held_length, held_ifindex;
@@ -162,6 +165,8 @@ void stream_turn(struct proxy *px, struct stream *st);
 void stream_set_base(struct proxy *px, struct stream *st, uint32_t base);
 void stream_set_final(struct proxy *px, struct stream *st, uint64_t final);
 void stream_complete(struct proxy *px, struct stream *st);
+void stream_demote(struct proxy *px, struct stream *st);
+void stream_never(struct proxy *px, struct stream *st);
 /* Reset the connection: something can't be kept. */
 void stream_abort(struct proxy *px, struct stream *st, const char *why);
 /* Give its number back when nothing is left to do. */
@@ -321,6 +326,10 @@ const struct shunt_device *kernel_device(const struct proxy *px,
 					 uint32_t ifindex);
 void kernel_refill(struct proxy *px);
 int kernel_events(struct proxy *px);
+/* Put the socket of a stream into the sockmap: an enum shunt_enrol; out of it.
+ */
+int kernel_enrol(struct proxy *px, uint32_t number);
+void kernel_release(struct proxy *px, uint32_t number);
 void kernel_free_number(struct proxy *px, uint32_t number);
 /* Is the flow of this key on its transport? */
 bool kernel_on_transport(struct proxy *px, const struct shunt_key *key);
@@ -344,7 +353,7 @@ struct proxy {
 	struct shunt_flow *shm_flows;
 	uint32_t n_streams, n_flows;
 	int free_fd, redirection_fd, flow_index_fd, stream_index_fd;
-	int inject_fd, inject_xdp_fd;
+	int inject_fd, inject_xdp_fd, enrol_fd, socks_fd;
 	struct shunt_device devices[SHUNT_MAX_DEVICES];
 	struct ring_buffer *events;
 	struct op events_op, redirect_op, accept_op;

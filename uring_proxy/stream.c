@@ -139,6 +139,48 @@ void stream_active(struct proxy *px, struct stream *st)
 
 /* ---- promotion ---- */
 
+#define ENROL_WAIT_MAX (1000 * NSEC_PER_MS)
+
+/* Into the sockmap, when both proxies know the connection and nothing waits. */
+static void try_enrol(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!st->remote || s->enrolled || s->excluded || st->closing ||
+	    st->doomed || px->now_ns < st->enrol_ns)
+		return;
+	switch (kernel_enrol(px, st->number)) {
+	case SHUNT_ENROL_DONE:
+		s->enrolled = 1;
+		break;
+	case SHUNT_ENROL_LATER:
+		st->enrol_wait_ns = 2 * st->enrol_wait_ns ?: TICK_NS;
+		if (st->enrol_wait_ns > ENROL_WAIT_MAX)
+			st->enrol_wait_ns = ENROL_WAIT_MAX;
+		st->enrol_ns = px->now_ns + st->enrol_wait_ns;
+		break;
+	default:
+		s->excluded = 1;
+	}
+}
+
+/*
+ * Out of it, when it has been demoted and the peer's direction is on TCP, too:
+ * a bulk sender is better off there, see msg_enrol.bpf.c.
+ */
+static void try_release(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!s->enrolled || st->closing || st->tx_final == UNKNOWN ||
+	    (s->rx != SHUNT_SRX_TCP && s->rx != SHUNT_SRX_COMPLETE) ||
+	    stream_read(st) < st->rx_next)
+		return;
+	s->excluded = 1;
+	kernel_release(px, st->number);
+	s->enrolled = 0;
+}
+
 /*
  * The peer may promote its direction when this end can hold what comes behind:
  * the application reads through sockmap's recvmsg, which delivers what we
@@ -148,7 +190,7 @@ void stream_try_ready(struct proxy *px, struct stream *st)
 {
 	struct shunt_stream *s = st->shm;
 
-	if (!st->remote || s->rx != SHUNT_SRX_TCP || !s->rx_read ||
+	if (!st->remote || s->rx != SHUNT_SRX_TCP || !st->reads ||
 	    s->excluded || st->closing || st->doomed)
 		return;
 	__atomic_store_n(&s->rx, SHUNT_SRX_ARMED, __ATOMIC_SEQ_CST);
@@ -158,11 +200,11 @@ void stream_try_ready(struct proxy *px, struct stream *st)
 /* Ours: the peer is READY, and datagrams arrive there as far as is known. */
 void stream_try_promote(struct proxy *px, struct stream *st)
 {
-	uint8_t tcp = SHUNT_STX_TCP;
+	uint32_t tcp = SHUNT_STX_TCP;
 
 	if (!st->peer_ready || !st->remote || st->closing || st->doomed ||
 	    st->shm->tx != SHUNT_STX_TCP || st->shm->excluded ||
-	    !st->peer->channel)
+	    !st->shm->enrolled || !st->peer->channel)
 		return;
 	if (!kernel_on_transport(px, &st->shm->key)) {
 		stream_active(px, st);
@@ -196,9 +238,6 @@ uint64_t stream_read(const struct stream *st)
 {
 	uint64_t read = __atomic_load_n(&st->shm->rx_read, __ATOMIC_RELAXED);
 
-	if (!st->rx_turn)
-		return 0;
-	read -= st->rx_tcp;
 	return read < st->rx_next ? read : st->rx_next;
 }
 
@@ -209,9 +248,8 @@ void stream_turn(struct proxy *px, struct stream *st)
 	struct shunt_stream *s = st->shm;
 
 	if (st->rx_turn || s->rx < SHUNT_SRX_BASED ||
-	    s->rx_start + (uint32_t)s->rx_read != s->rx_base)
+	    __atomic_load_n(&s->rx_copied, __ATOMIC_RELAXED) != s->rx_base)
 		return;
-	st->rx_tcp = s->rx_read;
 	st->rx_turn = true;
 	rx_deliver(px, st);
 }
@@ -246,6 +284,28 @@ void stream_complete(struct proxy *px, struct stream *st)
 	inject_held(px, st);
 }
 
+/* The peer wants our direction on TCP. If it has never left, that can be said
+ * at once. */
+void stream_demote(struct proxy *px, struct stream *st)
+{
+	uint32_t tx = st->shm->tx;
+
+	st->shm->excluded = 1; /* else SK_MSG sees to it */
+	if ((tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) &&
+	    __atomic_compare_exchange_n(&st->shm->tx, &tx, SHUNT_STX_OFF, false,
+					__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		stream_due(px, st, DUE_NEVER);
+}
+
+/* The peer's direction stays on TCP for good. */
+void stream_never(struct proxy *px, struct stream *st)
+{
+	if (st->shm->rx > SHUNT_SRX_ARMED)
+		return;
+	__atomic_store_n(&st->shm->rx, SHUNT_SRX_COMPLETE, __ATOMIC_SEQ_CST);
+	stream_active(px, st);
+}
+
 /* ---- events ---- */
 
 static void demoted(struct proxy *px, struct stream *st)
@@ -254,7 +314,7 @@ static void demoted(struct proxy *px, struct stream *st)
 	if (!promoted(st) || st->tx_final != UNKNOWN)
 		return;
 	st->tx_final = st->shm->tx_bytes;
-	stream_due(px, st, DUE_FINAL);
+	stream_due(px, st, DUE_FINAL | (st->closing ? 0 : DUE_DEMOTE));
 	stream_active(px, st);
 }
 
@@ -288,6 +348,7 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		return;
 	switch (e->type) {
 	case SHUNT_EV_READ:
+		st->reads = true;
 		stream_try_ready(px, st);
 		break;
 	case SHUNT_EV_PROMOTED:
@@ -319,7 +380,9 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 static bool unfinished(const struct stream *st)
 {
 	return !st->doomed &&
-	       (st->tx_read < st->tx_end || st->rx || st->held_length ||
+	       ((st->remote && !st->shm->enrolled && !st->shm->excluded &&
+		 !st->closing) ||
+		st->tx_read < st->tx_end || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
 		(st->rx_turn && stream_read(st) < st->rx_next) ||
 		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
@@ -330,6 +393,8 @@ static void tick(struct proxy *px, struct stream *st)
 {
 	if (st->doomed)
 		return;
+	try_enrol(px, st);
+	try_release(px, st);
 	stream_try_promote(px, st);
 	stream_turn(px, st);
 	if (st->rx && st->rx_turn)

@@ -30,7 +30,7 @@
 
 enum shunt_stream_life {
 	SHUNT_STREAM_FREE,
-	SHUNT_STREAM_OPEN,   /* its socket is enrolled */
+	SHUNT_STREAM_OPEN,   /* its connection is established */
 	SHUNT_STREAM_CLOSED, /* … is gone; the proxy may still have bytes */
 };
 
@@ -58,19 +58,18 @@ struct shunt_stream {
 	/* BPF */
 	__u32 token_local;  /* of the flow: what the peer names us by */
 	__u32 token_remote; /* … we name the peer by */
-	__u8 tx;	    /* enum shunt_stream_tx */
-	__u8 role;	    /* enum shunt_role */
-	__u8 transport;	    /* SHUNT_UDP … */
-	__u8 excluded;	    /* a socket option keeps it on TCP: don't promote */
-	__u32 tx_base;	/* TCP sequence number of the promotion, if tx_based */
-	__u32 rx_start; /* … of the first byte that rx_read counts */
+	__u32 tx;	 /* enum shunt_stream_tx; changed by compare-and-swap */
+	__u32 tx_base;	 /* TCP sequence number of the promotion, if tx_based */
+	__u32 rx_copied; /* … up to which TCP's bytes were read, as of then */
+	__u8 role;	 /* enum shunt_role */
+	__u8 transport;	 /* SHUNT_UDP … */
+	__u8 excluded;	 /* stays on TCP, or goes back: don't promote */
 	__u8 tx_based;
-	__u8 hole[3];
 	__u64 tx_bytes;	   /* redirected */
 	__u64 tx_messages; /* … in so many messages */
 	__u64 tx_charged;  /* memory, bytes and overhead, ever charged */
 	__u64 tx_tcp;	   /* bytes that SK_MSG has left to TCP */
-	__u64 rx_read;	   /* bytes read by the application, TCP's too */
+	__u64 rx_read;	   /* bytes of the path read by the application */
 	/* proxy */
 	__u64 tx_released; /* of tx_charged */
 	__u64 rx_bytes;	   /* delivered */
@@ -78,8 +77,12 @@ struct shunt_stream {
 	__u8 rx;	   /* enum shunt_stream_rx */
 	__u8 tx_known;	   /* the peer knows tx_base */
 	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
-	__u8 pad[1];
-	__u64 pad2[4];
+	__u8 enrolled;	   /* its socket is in message_socks */
+	/* BPF */
+	__u8 rx_seen; /* reads by the application since it is enrolled */
+	__u8 shut;    /* it has shut down, and goes on reading */
+	__u8 pad[6];
+	__u64 pad2[3];
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_stream) == 160);
@@ -87,6 +90,13 @@ SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx) == 48);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_bytes) == 64);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 104);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, rx_base) == 120);
+
+/* What shunt_msg_enrol returns. */
+enum shunt_enrol {
+	SHUNT_ENROL_DONE,
+	SHUNT_ENROL_LATER, /* the socket is busy */
+	SHUNT_ENROL_NEVER,
+};
 
 /* The proxy's own state and counters, the one element of `message_proxy`,
  * mapped by it. BPF reads `up` and the limits. */
