@@ -19,29 +19,36 @@ static __always_inline bool promoted(const struct shunt_stream *s)
 	return s->tx == SHUNT_STX_ON || s->tx_based || s->rx != SHUNT_SRX_TCP;
 }
 
-/* 1: go on, 0: EPERM */
-static __always_inline int decide(struct bpf_sockopt *ctx,
-				  struct shunt_stream *s)
+/* Does it ask for what a socket in a sockmap can't do? */
+static __always_inline bool matters(const struct bpf_sockopt *ctx)
 {
 	int *value = ctx->optval;
 	int set = 1;
 
 	if ((void *)(value + 1) <= ctx->optval_end)
 		set = *value;
-	if (ctx->level == SOL_TCP && ctx->optname == TCP_ULP) {
-		/* kTLS would find plain text in front of it. */
-		if (promoted(s))
-			return 0;
-		s->excluded = 1;
-	} else if (ctx->level == SOL_SOCKET && ctx->optname == SO_RCVLOWAT) {
-		if (set > 1)
-			s->excluded = 1;
-	} else if (ctx->level == SOL_SOCKET && ctx->optname == SO_ZEROCOPY) {
-		/* What a sockmap's socket sends is copied, its completions
-		 * never come; without the option nobody waits for them. */
-		return !set;
-	}
-	return 1;
+	if (ctx->level == SOL_TCP)
+		return ctx->optname == TCP_ULP;
+	return ctx->level == SOL_SOCKET &&
+	       ((ctx->optname == SO_RCVLOWAT && set > 1) ||
+		(ctx->optname == SO_ZEROCOPY && set));
+}
+
+/*
+ * Stays on TCP from now on; false: too late for that. kTLS would find plain
+ * text in front of it. What a sockmap's socket sends is copied, and completions
+ * of MSG_ZEROCOPY never come; without the option nobody waits for them.
+ */
+static __always_inline bool exclude(const struct bpf_sockopt *ctx,
+				    struct shunt_stream *s)
+{
+	if (ctx->level == SOL_TCP && promoted(s))
+		return false;
+	if (ctx->level == SOL_SOCKET && ctx->optname == SO_ZEROCOPY &&
+	    s->enrolled)
+		return false;
+	s->excluded = 1;
+	return true;
 }
 
 SEC("cgroup/setsockopt")
@@ -50,14 +57,14 @@ int shunt_setsockopt(struct bpf_sockopt *ctx)
 	struct bpf_sock *sk = ctx->sk;
 	struct shunt_stream *s;
 	__u32 *of, number;
-	int verdict = 1;
+	int verdict = 1; /* 0: EPERM */
 
 	of = sk ? bpf_sk_storage_get(&stream_of, sk, NULL, 0) : NULL;
 	if (of) {
 		number = *of;
 		s = bpf_map_lookup_elem(&streams, &number);
-		if (number && s)
-			verdict = decide(ctx, s);
+		if (number && s && matters(ctx))
+			verdict = exclude(ctx, s);
 	}
 	/* The caller's buffer, whole: the kernel has shown us one page of it,
 	 * and would refuse a longer one (d8fe449a9c51). */

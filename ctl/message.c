@@ -14,8 +14,9 @@
 #define EVENTS_BYTES (1U << 20)
 
 static const char *const programs[] = {
-	"shunt_msg_redirector", "shunt_msg_deliver", "shunt_late_out",
-	"shunt_hold",		"shunt_inject",	     "shunt_msg_enrol",
+	"shunt_msg_enrol",  "shunt_msg_redirector", "shunt_msg_deliver",
+	"shunt_late_out",   "shunt_hold",	    "shunt_inject",
+	"shunt_setsockopt",
 };
 
 /* Of these the first that the kernel allows. */

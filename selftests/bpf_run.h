@@ -29,6 +29,9 @@ enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_HOP, RIG_PROGS };
 /* Flows are idle sooner than in earnest: a machine may be up for less. */
 #define RIG_IDLE_NS (10 * SHUNT_NSEC)
 
+/* Streams of the message path: numbers 1 to 8. */
+#define RIG_STREAMS 8
+
 struct rig {
 	struct shunt_bpf *hooks;
 	struct udp_bpf *udp;
