@@ -95,6 +95,8 @@ struct device_list {
 };
 
 int device_option(struct context *ctx, struct device_list *list, int opt);
+/* --path: is there one of that name? Complains if not. */
+int check_path(const struct context *ctx, const char *text);
 /* The whole of text is a number from lo to hi, else -EINVAL. */
 int parse_number(const char *text, unsigned long lo, unsigned long hi,
 		 unsigned long *value);

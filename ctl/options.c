@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Options, the same in every sub-command. */
 #include "ctl.h"
+#include "out.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -122,6 +123,14 @@ int device_option(struct context *ctx, struct device_list *list, int opt)
 		list->open = false;
 		return 0;
 	}
+}
+
+int check_path(const struct context *ctx, const char *text)
+{
+	for (int i = 0; i < SHUNT_PATH_MAX; i++)
+		if (!strcmp(text, path_name(i)))
+			return 0;
+	return shunt_usage(ctx, "--path is segment or message, not '%s'", text);
 }
 
 int parse_number(const char *text, unsigned long lo, unsigned long hi,

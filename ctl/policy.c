@@ -100,6 +100,8 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 			add->wish.coverage = optarg;
 			break;
 		case 'P':
+			if (check_path(ctx, optarg))
+				return -SHUNT_EUSAGE;
 			add->wish.path = optarg;
 			break;
 		case 'a':

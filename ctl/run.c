@@ -275,6 +275,8 @@ static int run(struct context *ctx, int argc, char **argv)
 			run.wish.coverage = optarg;
 			break;
 		case 'P':
+			if (check_path(ctx, optarg))
+				return -SHUNT_EUSAGE;
 			run.wish.path = optarg;
 			break;
 		default:

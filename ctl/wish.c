@@ -22,18 +22,6 @@ static int parse_coverage(const char *text, struct shunt_wish *wish)
 			 text);
 }
 
-static int parse_path(const char *text, struct shunt_wish *wish)
-{
-	for (int i = 0; i < SHUNT_PATH_MAX; i++) {
-		if (strcmp(text, path_name(i)))
-			continue;
-		wish->path = i;
-		return 0;
-	}
-	return shunt_err(-EINVAL, "--path is segment or message, not '%s'",
-			 text);
-}
-
 static int add_transport(const char *name, const struct shunt_transport *all,
 			 struct shunt_wish *wish, int n)
 {
@@ -90,9 +78,10 @@ int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 					 "which is always possible",
 					 text->transports);
 	}
+	for (int i = 0; i < SHUNT_PATH_MAX; i++)
+		if (!strcmp(text->path, path_name(i)))
+			wish->path = i;
 	err = parse_coverage(text->coverage, wish);
-	if (!err)
-		err = parse_path(text->path, wish);
 	if (!err)
 		err = check_coverage(wish, all, text->transports);
 	return err;

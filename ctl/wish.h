@@ -6,7 +6,8 @@
 #include <jansson.h>
 #include <shunt/shared.h>
 
-/* As the options --transport, --coverage and --path have it. */
+/* As the options --transport, --coverage and --path have it; the path has been
+ * checked. */
 struct wish_text {
 	const char *transports;
 	const char *coverage;
