@@ -379,6 +379,8 @@ int instance_up(const struct up_options *options)
 	err = check_devices(b);
 	if (!err)
 		err = probes_check(options->probes, options->n_probes);
+	if (!err && options->message.on)
+		err = probes_check(probes_message, n_probes_message);
 	if (!err)
 		err = host_enter(&b->host);
 	if (!err)

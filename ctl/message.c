@@ -94,6 +94,13 @@ static const struct reader *find_reader(void)
 	return NULL;
 }
 
+const char *message_reader(void)
+{
+	const struct reader *reader = find_reader();
+
+	return reader ? reader->target : NULL;
+}
+
 static int set_autoload(struct bpf_object *object, const char *name, bool on)
 {
 	struct bpf_program *prog;
@@ -111,11 +118,7 @@ int message_configure(struct bpf_object *object, bool on)
 	int err = 0;
 
 	if (on && !reader)
-		return shunt_err(-ENOTSUP,
-				 "the message path has to know what "
-				 "applications have read, and this kernel "
-				 "neither allows fexit programs nor has the "
-				 "tracepoint sock_recv_length (Linux 6.3)");
+		return -ENOTSUP; /* probes_message has said so */
 	for (size_t i = 0; !err && i < ARRAY_SIZE(programs); i++)
 		err = set_autoload(object, programs[i], on);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(readers); i++)

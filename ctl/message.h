@@ -16,6 +16,9 @@ struct message_options {
 
 /* Between open and load: nothing of it is loaded where it is off. */
 int message_configure(struct bpf_object *object, bool on);
+/* What would tell how far applications have read: a function or a tracepoint
+ * of this kernel's, or NULL. */
+const char *message_reader(void);
 /* After load: the limits. */
 int message_set_limits(const char *dir, const struct message_options *options);
 
