@@ -57,8 +57,11 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	if (f && f->path == SHUNT_PATH_MESSAGE && verdict != PROBE) {
 		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
 
-		if (late == LATE_FIN || (late == LATE_ACK && all))
+		/* Packet pointers don't survive it: 1a4607ffba35 (6.13) */
+		if (late == LATE_FIN || (late == LATE_ACK && all)) {
 			bpf_tail_call_static(skb, &stages, SHUNT_TAIL_HOLD);
+			return TC_ACT_SHOT;
+		}
 		if (late == LATE_DROP) {
 			shunt_count(s, SHUNT_CNT_MSG_LATE_RX);
 			return TC_ACT_SHOT;

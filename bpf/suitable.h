@@ -13,6 +13,7 @@ enum sock_flags {
 
 struct sock_common {
 	unsigned long skc_flags;
+	unsigned char skc_state;
 } __attribute__((preserve_access_index));
 
 struct socket {

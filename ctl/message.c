@@ -191,6 +191,30 @@ static int attach_reader(const char *dir)
 	return err;
 }
 
+/* Read by the proxy: over the sockets that have a stream. */
+static int attach_enrol(const char *dir)
+{
+	int prog = pin_get(dir, "progs", "shunt_msg_enrol");
+	int map = pin_get(dir, "maps", "stream_of"), link, err;
+	union bpf_iter_link_info info = {.map.map_fd = map};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info,
+		    .iter_info_len = sizeof(info));
+
+	link = prog < 0	 ? prog
+	       : map < 0 ? map
+			 : bpf_link_create(prog, 0, BPF_TRACE_ITER, &opts);
+	if (prog >= 0)
+		close(prog);
+	if (map >= 0)
+		close(map);
+	if (link < 0)
+		return shunt_err(link, "cannot attach shunt_msg_enrol: %s",
+				 strerror(-link));
+	err = pin_put(dir, "links", "msg_enrol", link);
+	close(link);
+	return err;
+}
+
 static int attach_setsockopt(const char *dir, const struct cgroup *cg)
 {
 	int prog, link, err;
@@ -229,6 +253,8 @@ int message_attach(const char *dir, const struct cgroup *cg)
 	if (!err)
 		err = attach_reader(dir);
 	if (!err)
+		err = attach_enrol(dir);
+	if (!err)
 		err = attach_setsockopt(dir, cg);
 	return err;
 }
@@ -247,5 +273,6 @@ void message_detach(const char *dir)
 			close(fd);
 	}
 	pin_remove(dir, "links", "msg_reader");
+	pin_remove(dir, "links", "msg_enrol");
 	detach_setsockopt(dir);
 }

@@ -117,7 +117,7 @@ int kernel_open(struct proxy *px, const char *pins)
 	px->flow_index_fd = pinned(pins, "maps/flow_index");
 	px->stream_index_fd = pinned(pins, "maps/stream_index");
 	px->inject_fd = pinned(pins, "progs/shunt_inject");
-	px->enrol_fd = pinned(pins, "progs/shunt_msg_enrol");
+	px->enrol_fd = pinned(pins, "links/msg_enrol");
 	px->socks_fd = pinned(pins, "maps/message_socks");
 	fd = pinned(pins, "maps/message_events");
 	if (!px->shm_flows || px->free_fd < 0 || px->redirection_fd < 0 ||
@@ -152,18 +152,19 @@ const struct shunt_device *kernel_device(const struct proxy *px,
 
 int kernel_enrol(struct proxy *px, uint32_t number)
 {
-	unsigned char packet[64] = {};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet,
-		    .data_size_in = sizeof(packet), .repeat = 1);
-	int err;
+	uint32_t result = SHUNT_ENROL_NEVER;
+	int fd;
 
-	memcpy(packet + ETH_HLEN, &number, sizeof(number));
-	err = bpf_prog_test_run_opts(px->enrol_fd, &opts);
-	if (err) {
-		say("cannot enrol a socket: %s", strerror(-err));
+	px->shm->enrol = number;
+	fd = bpf_iter_create(px->enrol_fd);
+	if (fd < 0) {
+		say("cannot enrol a socket: %s", strerror(-fd));
 		return SHUNT_ENROL_NEVER;
 	}
-	return opts.retval;
+	if (read(fd, &result, sizeof(result)) != sizeof(result))
+		result = SHUNT_ENROL_NEVER;
+	close(fd);
+	return result;
 }
 
 void kernel_release(struct proxy *px, uint32_t number)

@@ -116,7 +116,7 @@ struct stream {
 	struct stream *next_due, *next_ready, *next_active;
 	bool is_due, is_ready, is_active;
 	bool closing, closed, doomed;
-	bool reads; /* through sockmap, so what we deliver is seen */
+	bool reads;	 /* through sockmap, so what we deliver is seen */
 	bool peer_ready; /* our direction may be promoted */
 	unsigned due;	 /* DUE_… */
 

@@ -22,9 +22,12 @@
 #define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
 #endif
 
-#define FRAMES	44 /* below UDP_MAX_SEGMENTS (64), and 64 KB at 1500 */
-#define PIECES	256
-#define UDP_MAX 65000 /* bytes behind the UDP header, both families */
+#define FRAMES 44 /* below UDP_MAX_SEGMENTS (64), and 64 KB at 1500 */
+/* What the kernel puts into one skb without copying: more is EMSGSIZE. */
+#define MAX_SKB_FRAGS 17
+#define PAGE	      4096
+#define PIECES	      256
+#define UDP_MAX	      65000 /* bytes behind the UDP header, both families */
 
 /* One UDP_SEGMENT send under way. */
 struct send {
@@ -133,6 +136,19 @@ static void sent(struct proxy *px, struct op *op, int res, unsigned flags)
 		send_free(px, s);
 }
 
+/* Pages that a send without a copy would refer to. */
+static unsigned fragments(const struct send *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->n_iov; i++) {
+		uintptr_t at = (uintptr_t)s->iov[i].iov_base;
+
+		n += (at + s->iov[i].iov_len - 1) / PAGE - at / PAGE + 1;
+	}
+	return n;
+}
+
 static void submit(struct proxy *px, struct peer *p, struct send *s)
 {
 	uint16_t segment = sizeof(struct shunt_frame) + p->payload;
@@ -153,7 +169,8 @@ static void submit(struct proxy *px, struct peer *p, struct send *s)
 	}
 	px->shm->sends++;
 	px->shm->datagrams_tx += s->n_frames;
-	s->zero_copy = px->zero_copy && s->bytes >= px->zero_copy_from;
+	s->zero_copy = px->zero_copy && s->bytes >= px->zero_copy_from &&
+		       fragments(s) <= MAX_SKB_FRAGS;
 	sqe = ring_sqe(px, &s->op);
 	if (s->zero_copy) {
 		io_uring_prep_sendmsg_zc(sqe, p->udp, &s->msg, MSG_NOSIGNAL);

@@ -91,7 +91,7 @@ SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_bytes) == 64);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 104);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, rx_base) == 120);
 
-/* What shunt_msg_enrol returns. */
+/* What is read from shunt_msg_enrol, a __u32; nothing: NEVER. */
 enum shunt_enrol {
 	SHUNT_ENROL_DONE,
 	SHUNT_ENROL_LATER, /* the socket is busy */
@@ -126,7 +126,8 @@ struct shunt_proxy {
 	__u64 held;    /* FINs that waited for the path */
 	/* BPF: the ring of events was full, look at all streams */
 	__u64 events_lost;
-	__u64 spare[11];
+	__u64 enrol; /* the stream that shunt_msg_enrol is asked about */
+	__u64 spare[10];
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
