@@ -79,7 +79,7 @@ struct shunt_stream {
 	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
 	__u8 enrolled;	   /* its socket is in message_socks */
 	/* BPF */
-	__u8 rx_seen; /* reads by the application since it is enrolled */
+	__u8 primed;  /* TCP has brought something since tx is READY */
 	__u8 shut;    /* it has shut down, and goes on reading */
 	__u8 pad[6];
 	__u64 pad2[3];
@@ -136,7 +136,6 @@ SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
 
 enum shunt_event_type {
 	SHUNT_EV_ENROLLED, /* a socket is OPEN */
-	SHUNT_EV_READ,	   /* the application has read for the first time */
 	SHUNT_EV_PROMOTED, /* tx is ON */
 	SHUNT_EV_DEMOTED,  /* tx is OFF: tx_bytes is final */
 	SHUNT_EV_CLOSING,  /* the application writes no more: likewise */
