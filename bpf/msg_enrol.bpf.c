@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Puts the socket of a stream into the sockmap: of the one whose number the
+ * Looks how far the application has read what TCP brought, or
+ * puts the socket of a stream into the sockmap: of the one whose number the
  * proxy has written into its state before it reads this iterator. (Of the
  * program types that kernels from 6.1 to 7.3 let do that, the iterators are
  * what they have in common; this one sees only sockets with a stream.) Not when
@@ -39,6 +40,15 @@ static __always_inline bool at_ease(void *full)
 	       socket && !(BPF_CORE_READ(socket, flags) >> SOCK_NOSPACE & 1);
 }
 
+static __always_inline enum shunt_enrol look(struct sock *sk, __u32 number)
+{
+	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
+
+	if (s)
+		s->rx_copied = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	return SHUNT_ENROL_DONE;
+}
+
 static __always_inline enum shunt_enrol enrol(struct sock *sk, __u32 number)
 {
 	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
@@ -67,9 +77,10 @@ int shunt_msg_enrol(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!sk || !value || !p)
 		return 0;
 	number = *value;
-	if (!number || number != p->enrol)
+	if (!number || number != (__u32)p->enrol)
 		return 0;
-	result = enrol(sk, number);
+	result = p->enrol & SHUNT_ENROL_LOOK ? look(sk, number)
+					     : enrol(sk, number);
 	bpf_seq_write(ctx->meta->seq, &result, sizeof(result));
 	return 0;
 }

@@ -12,9 +12,7 @@ char _license[] SEC("license") = "GPL";
 
 struct sock;
 
-/* `reads`: how many of them show that one has begun after the enrolment. */
-static __always_inline void count_read(struct sock *sk, int result, int flags,
-				       const __u8 reads)
+static __always_inline void count_read(struct sock *sk, int result, int flags)
 {
 	struct shunt_stream *s;
 	__u32 *of, number, copied;
@@ -35,10 +33,6 @@ static __always_inline void count_read(struct sock *sk, int result, int flags,
 		s->rx_copied = copied;
 	else
 		__sync_fetch_and_add(&s->rx_read, result);
-	/* This application reads through sockmap, as it must: whoever was
-	 * blocked in TCP's own recvmsg() would not see what we deliver. */
-	if (s->enrolled && s->rx_seen < reads && ++s->rx_seen == reads)
-		message_event(SHUNT_EV_READ, number);
 }
 
 /* Of enrolled sockets only. The number of arguments has changed before and will
@@ -49,15 +43,15 @@ int shunt_msg_reader(__u64 *ctx)
 	__u64 result = 0;
 
 	if (!bpf_get_func_ret(ctx, &result))
-		count_read((struct sock *)ctx[0], result, ctx[3], 1);
+		count_read((struct sock *)ctx[0], result, ctx[3]);
 	return 0;
 }
 
 /* Of all sockets there are, where fexit is not to be had: 6e6eda44b939 (6.3).
- * The first read to end may have begun in TCP. */
+ */
 SEC("tp_btf/sock_recv_length")
 int shunt_msg_reader_tp(__u64 *ctx)
 {
-	count_read((struct sock *)ctx[0], ctx[1], ctx[2], 2);
+	count_read((struct sock *)ctx[0], ctx[1], ctx[2]);
 	return 0;
 }

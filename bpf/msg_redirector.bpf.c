@@ -40,6 +40,25 @@ static __always_inline void promote(struct shunt_stream *s, __u32 number,
 	message_event(SHUNT_EV_PROMOTED, number);
 }
 
+/*
+ * The peer's socket is enrolled, but its application may still be blocked in
+ * TCP's own recvmsg(), which does not see what is delivered to it. So the first
+ * bytes go by TCP once more and wake it: so few that they leave at once.
+ */
+#define PRIMING 512
+
+static __always_inline int prime(struct sk_msg_md *msg, struct shunt_stream *s,
+				 __u32 size)
+{
+	s->primed = 1;
+	if (size > PRIMING) {
+		bpf_msg_apply_bytes(msg, PRIMING);
+		size = PRIMING;
+	}
+	s->tx_tcp += size;
+	return SK_PASS;
+}
+
 /* Is there memory left for so much more? */
 static __always_inline bool within_limits(const struct shunt_stream *s,
 					  const struct shunt_proxy *p,
@@ -98,11 +117,12 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 	if (err) {
 		s->tx = SHUNT_STX_OFF;
 		s->tx_tcp += size;
+		bpf_msg_apply_bytes(msg, 0);
 		message_event(SHUNT_EV_DEMOTED, number);
 		return err == -2 ? SK_DROP : SK_PASS;
 	}
-	if (r.length < size)
-		bpf_msg_apply_bytes(msg, r.length + sizeof(r));
+	/* Also 0: what an earlier run has set would hold for this one. */
+	bpf_msg_apply_bytes(msg, r.length < size ? r.length + sizeof(r) : 0);
 	s->tx_bytes += r.length;
 	s->tx_messages++;
 	s->tx_charged += charge;
@@ -127,10 +147,14 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	s = bpf_map_lookup_elem(&streams, &number);
 	if (!number || !s)
 		return SK_PASS;
-	if (s->tx == SHUNT_STX_READY && !s->excluded)
+	if (s->tx == SHUNT_STX_READY && !s->excluded) {
+		if (!s->primed)
+			return prime(msg, s, size);
 		promote(s, number, sk);
+	}
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);
 	s->tx_tcp += size;
+	bpf_msg_apply_bytes(msg, 0);
 	return SK_PASS;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/inet_diag.h>
+#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- pins ---- */
@@ -150,12 +152,12 @@ const struct shunt_device *kernel_device(const struct proxy *px,
 
 /* ---- sockets ---- */
 
-int kernel_enrol(struct proxy *px, uint32_t number)
+static int ask(struct proxy *px, uint64_t what)
 {
 	uint32_t result = SHUNT_ENROL_NEVER;
 	int fd;
 
-	px->shm->enrol = number;
+	px->shm->enrol = what;
 	fd = bpf_iter_create(px->enrol_fd);
 	if (fd < 0) {
 		say("cannot enrol a socket: %s", strerror(-fd));
@@ -165,6 +167,22 @@ int kernel_enrol(struct proxy *px, uint32_t number)
 		result = SHUNT_ENROL_NEVER;
 	close(fd);
 	return result;
+}
+
+int kernel_enrol(struct proxy *px, uint32_t number)
+{
+	return ask(px, number);
+}
+
+void kernel_look(struct proxy *px, uint32_t number)
+{
+	ask(px, number | SHUNT_ENROL_LOOK);
+}
+
+/* When this returns no SK_MSG program runs any more that had begun before. */
+void kernel_settle(void)
+{
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 void kernel_release(struct proxy *px, uint32_t number)

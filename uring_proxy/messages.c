@@ -27,6 +27,8 @@ enum type {
 	REPAIR,	   /* offset, bytes */
 	DEMOTE,	   /* mine is on TCP: yours should be, so that I can leave */
 	NEVER,	   /* my direction has not left TCP, and never will */
+	RETREAT,   /* READY I was, but you are not: may I leave? */
+	LEFT,	   /* … you may; I know that you are not READY */
 };
 
 /* In front of each message; network order. */
@@ -282,6 +284,10 @@ static bool put(struct proxy *px, struct channel *c, struct stream *st,
 		return message(c, st, COMPLETE, sizeof(struct head));
 	case DUE_DEMOTE:
 		return message(c, st, DEMOTE, sizeof(struct head));
+	case DUE_RETREAT:
+		return message(c, st, RETREAT, sizeof(struct head));
+	case DUE_LEFT:
+		return message(c, st, LEFT, sizeof(struct head));
 	case DUE_NEVER:
 		return message(c, st, NEVER, sizeof(struct head));
 	case DUE_REPAIR:
@@ -373,7 +379,6 @@ static void on_enrol(struct proxy *px, struct channel *c, const struct enrol *m)
 		return;
 	st->remote = from;
 	stream_due(px, st, m->h.flags & ENROL_REPLY ? DUE_ENROL : 0);
-	stream_try_ready(px, st);
 	stream_active(px, st); /* to be enrolled */
 }
 
@@ -423,10 +428,18 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		return 0;
 	case READY:
 		st->peer_ready = true;
-		stream_try_promote(px, st);
+		st->retreating = false;
+		stream_try_promote(st);
+		stream_active(px, st); /* to be enrolled */
 		return 0;
 	case DEMOTE:
 		stream_demote(px, st);
+		return 0;
+	case RETREAT:
+		stream_retreat(px, st);
+		return 0;
+	case LEFT:
+		stream_left(px, st);
 		return 0;
 	case NEVER:
 		stream_never(px, st);

@@ -97,7 +97,9 @@ void chunk_free(struct proxy *px, struct chunk *c);
 #define DUE_COMPLETE 0x200
 #define DUE_DEMOTE   0x400
 #define DUE_NEVER    0x800
-#define DUE_REPAIR   0x1000
+#define DUE_RETREAT  0x1000
+#define DUE_LEFT     0x2000
+#define DUE_REPAIR   0x4000
 
 #define UNKNOWN UINT64_MAX
 
@@ -111,6 +113,8 @@ struct stream {
 	uint32_t number;
 	uint32_t remote; /* the peer's number of it, 0: not known */
 	uint64_t enrol_ns, enrol_wait_ns; /* next try, and the one after it */
+	uint64_t enrolled_ns;
+	bool retreating; /* has asked the peer whether it may leave again */
 	struct peer *peer;
 	struct stream *next_key; /* same hash */
 	struct stream *next_due, *next_ready, *next_active;
@@ -157,9 +161,10 @@ void stream_active(struct proxy *px, struct stream *st);
 uint64_t stream_read(const struct stream *st);
 /* All that a stream still waits for, once a tick. */
 void streams_tick(struct proxy *px);
-/* May the peer promote its direction? May we ours? */
-void stream_try_ready(struct proxy *px, struct stream *st);
-void stream_try_promote(struct proxy *px, struct stream *st);
+/* May we promote our direction? */
+void stream_retreat(struct proxy *px, struct stream *st);
+void stream_left(struct proxy *px, struct stream *st);
+void stream_try_promote(struct stream *st);
 /* Is it the path's turn, after what TCP brought before? */
 void stream_turn(struct proxy *px, struct stream *st);
 void stream_set_base(struct proxy *px, struct stream *st, uint32_t base);
@@ -329,6 +334,9 @@ int kernel_events(struct proxy *px);
 /* Put the socket of a stream into the sockmap: an enum shunt_enrol; out of it.
  */
 int kernel_enrol(struct proxy *px, uint32_t number);
+/* Bring rx_copied up to date. */
+void kernel_look(struct proxy *px, uint32_t number);
+void kernel_settle(void);
 void kernel_release(struct proxy *px, uint32_t number);
 void kernel_free_number(struct proxy *px, uint32_t number);
 /* Is the flow of this key on its transport? */

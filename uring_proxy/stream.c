@@ -139,66 +139,106 @@ void stream_active(struct proxy *px, struct stream *st)
 
 /* ---- promotion ---- */
 
+/* A socket that is busy is asked again, later and later. */
 #define ENROL_WAIT_MAX (1000 * NSEC_PER_MS)
+/* How long an enrolled one waits for its peer's. */
+#define ENROL_ALONE_NS (100 * NSEC_PER_MS)
 
-/* Into the sockmap, when both proxies know the connection and nothing waits. */
+static void try_later(struct proxy *px, struct stream *st)
+{
+	st->enrol_wait_ns = 2 * st->enrol_wait_ns ?: TICK_NS;
+	if (st->enrol_wait_ns > ENROL_WAIT_MAX)
+		st->enrol_wait_ns = ENROL_WAIT_MAX;
+	st->enrol_ns = px->now_ns + st->enrol_wait_ns;
+}
+
+/*
+ * Into the sockmap, when both proxies know the connection, datagrams arrive,
+ * and nothing waits. The side that connected begins; the other one's direction
+ * may be promoted at that very moment. Between them is the time in which an
+ * enrolled socket still sends by TCP, which is to be short (msg_enrol.bpf.c).
+ */
 static void try_enrol(struct proxy *px, struct stream *st)
 {
 	struct shunt_stream *s = st->shm;
 
 	if (!st->remote || s->enrolled || s->excluded || st->closing ||
-	    st->doomed || px->now_ns < st->enrol_ns)
+	    st->doomed || px->now_ns < st->enrol_ns || !st->peer->channel ||
+	    (s->role != SHUNT_ROLE_ACTIVE && !st->peer_ready))
 		return;
+	if (!kernel_on_transport(px, &s->key)) {
+		try_later(px, st);
+		return;
+	}
 	switch (kernel_enrol(px, st->number)) {
 	case SHUNT_ENROL_DONE:
 		s->enrolled = 1;
+		st->enrolled_ns = px->now_ns;
+		__atomic_store_n(&s->rx, SHUNT_SRX_ARMED, __ATOMIC_SEQ_CST);
+		stream_due(px, st, DUE_READY);
+		stream_try_promote(st);
 		break;
 	case SHUNT_ENROL_LATER:
-		st->enrol_wait_ns = 2 * st->enrol_wait_ns ?: TICK_NS;
-		if (st->enrol_wait_ns > ENROL_WAIT_MAX)
-			st->enrol_wait_ns = ENROL_WAIT_MAX;
-		st->enrol_ns = px->now_ns + st->enrol_wait_ns;
+		try_later(px, st);
 		break;
 	default:
 		s->excluded = 1;
 	}
 }
 
+static void leave(struct proxy *px, struct stream *st)
+{
+	kernel_release(px, st->number);
+	st->shm->enrolled = 0;
+}
+
+/* The peer's socket is enrolled, and waits for ours. */
+void stream_retreat(struct proxy *px, struct stream *st)
+{
+	if (st->shm->enrolled)
+		return; /* it will hear so */
+	st->peer_ready = false;
+	stream_due(px, st, DUE_LEFT);
+}
+
+void stream_left(struct proxy *px, struct stream *st)
+{
+	if (!st->retreating || st->peer_ready)
+		return;
+	st->retreating = false;
+	leave(px, st);
+	__atomic_store_n(&st->shm->rx, SHUNT_SRX_TCP, __ATOMIC_SEQ_CST);
+	try_later(px, st);
+	stream_active(px, st);
+}
+
 /*
  * Out of it, when it has been demoted and the peer's direction is on TCP, too:
- * a bulk sender is better off there, see msg_enrol.bpf.c.
+ * a bulk sender is better off there, see msg_enrol.bpf.c. Or when the peer's
+ * socket is too busy to come in.
  */
 static void try_release(struct proxy *px, struct stream *st)
 {
 	struct shunt_stream *s = st->shm;
 
-	if (!s->enrolled || st->closing || st->tx_final == UNKNOWN ||
+	if (!s->enrolled || st->closing)
+		return;
+	if (!st->peer_ready && !st->retreating &&
+	    px->now_ns - st->enrolled_ns >
+		    ENROL_ALONE_NS + 2 * control_rtt_ns(st->peer)) {
+		st->retreating = true;
+		stream_due(px, st, DUE_RETREAT);
+	}
+	if (st->tx_final == UNKNOWN ||
 	    (s->rx != SHUNT_SRX_TCP && s->rx != SHUNT_SRX_COMPLETE) ||
 	    stream_read(st) < st->rx_next)
 		return;
 	s->excluded = 1;
-	kernel_release(px, st->number);
-	s->enrolled = 0;
+	leave(px, st);
 }
 
-/*
- * The peer may promote its direction when this end can hold what comes behind:
- * the application reads through sockmap's recvmsg, which delivers what we
- * redirect. That it has read once so is the proof.
- */
-void stream_try_ready(struct proxy *px, struct stream *st)
-{
-	struct shunt_stream *s = st->shm;
-
-	if (!st->remote || s->rx != SHUNT_SRX_TCP || !st->reads ||
-	    s->excluded || st->closing || st->doomed)
-		return;
-	__atomic_store_n(&s->rx, SHUNT_SRX_ARMED, __ATOMIC_SEQ_CST);
-	stream_due(px, st, DUE_READY);
-}
-
-/* Ours: the peer is READY, and datagrams arrive there as far as is known. */
-void stream_try_promote(struct proxy *px, struct stream *st)
+/* The peer's socket is enrolled, and so is ours. */
+void stream_try_promote(struct stream *st)
 {
 	uint32_t tcp = SHUNT_STX_TCP;
 
@@ -206,10 +246,6 @@ void stream_try_promote(struct proxy *px, struct stream *st)
 	    st->shm->tx != SHUNT_STX_TCP || st->shm->excluded ||
 	    !st->shm->enrolled || !st->peer->channel)
 		return;
-	if (!kernel_on_transport(px, &st->shm->key)) {
-		stream_active(px, st);
-		return;
-	}
 	__atomic_compare_exchange_n(&st->shm->tx, &tcp, SHUNT_STX_READY, false,
 				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
@@ -247,7 +283,7 @@ void stream_turn(struct proxy *px, struct stream *st)
 {
 	struct shunt_stream *s = st->shm;
 
-	if (st->rx_turn || s->rx < SHUNT_SRX_BASED ||
+	if (st->rx_turn || s->rx != SHUNT_SRX_BASED ||
 	    __atomic_load_n(&s->rx_copied, __ATOMIC_RELAXED) != s->rx_base)
 		return;
 	st->rx_turn = true;
@@ -284,17 +320,31 @@ void stream_complete(struct proxy *px, struct stream *st)
 	inject_held(px, st);
 }
 
-/* The peer wants our direction on TCP. If it has never left, that can be said
- * at once. */
+static void demoted(struct proxy *px, struct stream *st)
+{
+	/* The fields of the shared stream are final by now. */
+	if (!promoted(st) || st->tx_final != UNKNOWN)
+		return;
+	st->tx_final = st->shm->tx_bytes;
+	stream_due(px, st, DUE_FINAL | (st->closing ? 0 : DUE_DEMOTE));
+	stream_active(px, st);
+}
+
+/* The peer wants our direction on TCP. */
 void stream_demote(struct proxy *px, struct stream *st)
 {
-	uint32_t tx = st->shm->tx;
+	uint32_t tx;
 
-	st->shm->excluded = 1; /* else SK_MSG sees to it */
-	if ((tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) &&
-	    __atomic_compare_exchange_n(&st->shm->tx, &tx, SHUNT_STX_OFF, false,
-					__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+	st->shm->excluded = 1;
+	tx = __atomic_exchange_n(&st->shm->tx, SHUNT_STX_OFF, __ATOMIC_SEQ_CST);
+	if (tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) {
 		stream_due(px, st, DUE_NEVER);
+	} else if (tx == SHUNT_STX_ON) {
+		/* One message may be in SK_MSG just now. */
+		kernel_settle();
+		px->shm->demoted++;
+		demoted(px, st);
+	}
 }
 
 /* The peer's direction stays on TCP for good. */
@@ -307,16 +357,6 @@ void stream_never(struct proxy *px, struct stream *st)
 }
 
 /* ---- events ---- */
-
-static void demoted(struct proxy *px, struct stream *st)
-{
-	/* The fields of the shared stream are final by now. */
-	if (!promoted(st) || st->tx_final != UNKNOWN)
-		return;
-	st->tx_final = st->shm->tx_bytes;
-	stream_due(px, st, DUE_FINAL | (st->closing ? 0 : DUE_DEMOTE));
-	stream_active(px, st);
-}
 
 static void held(struct proxy *px, struct stream *st,
 		 const struct shunt_event *e, size_t size)
@@ -347,10 +387,6 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 	if (!st)
 		return;
 	switch (e->type) {
-	case SHUNT_EV_READ:
-		st->reads = true;
-		stream_try_ready(px, st);
-		break;
 	case SHUNT_EV_PROMOTED:
 		px->shm->promoted++;
 		stream_due(px, st, DUE_PROMOTED);
@@ -382,6 +418,7 @@ static bool unfinished(const struct stream *st)
 	return !st->doomed &&
 	       ((st->remote && !st->shm->enrolled && !st->shm->excluded &&
 		 !st->closing) ||
+		(st->shm->enrolled && !st->peer_ready && !st->closing) ||
 		st->tx_read < st->tx_end || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
 		(st->rx_turn && stream_read(st) < st->rx_next) ||
@@ -395,7 +432,9 @@ static void tick(struct proxy *px, struct stream *st)
 		return;
 	try_enrol(px, st);
 	try_release(px, st);
-	stream_try_promote(px, st);
+	stream_try_promote(st);
+	if (st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn)
+		kernel_look(px, st->number);
 	stream_turn(px, st);
 	if (st->rx && st->rx_turn)
 		rx_deliver(px, st);

@@ -79,8 +79,8 @@ struct shunt_stream {
 	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
 	__u8 enrolled;	   /* its socket is in message_socks */
 	/* BPF */
-	__u8 primed;  /* TCP has brought something since tx is READY */
-	__u8 shut;    /* it has shut down, and goes on reading */
+	__u8 primed; /* TCP has brought something since tx is READY */
+	__u8 shut;   /* it has shut down, and goes on reading */
 	__u8 pad[6];
 	__u64 pad2[3];
 };
@@ -126,7 +126,9 @@ struct shunt_proxy {
 	__u64 held;    /* FINs that waited for the path */
 	/* BPF: the ring of events was full, look at all streams */
 	__u64 events_lost;
-	__u64 enrol; /* the stream that shunt_msg_enrol is asked about */
+	/* The stream that shunt_msg_enrol is asked for, and maybe: */
+#define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
+	__u64 enrol;
 	__u64 spare[10];
 };
 
