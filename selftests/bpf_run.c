@@ -138,6 +138,7 @@ int rig_open(struct rig *r, uint32_t max_flows)
 	bpf_map__set_max_entries(h->maps.peers, 256);
 	bpf_map__set_max_entries(h->maps.streams, RIG_STREAMS + 1);
 	bpf_map__set_max_entries(h->maps.stream_index, RIG_STREAMS);
+	bpf_map__set_max_entries(h->maps.message_socks, RIG_STREAMS + 1);
 	bpf_map__set_max_entries(h->maps.message_events, 1 << 16);
 	/* Not every kernel allows them, see ctl/message.c. */
 	bpf_program__set_autoload(h->progs.shunt_msg_reader, false);

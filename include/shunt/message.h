@@ -23,7 +23,7 @@
 #define SHUNT_MSG_OVERHEAD 5248
 
 /* Default limits on undelivered memory: of a stream's direction, and of all. */
-#define SHUNT_MSG_STREAM_LIMIT (8U << 20)
+#define SHUNT_MSG_STREAM_LIMIT (16U << 20)
 #define SHUNT_MSG_TOTAL_LIMIT  (128U << 20)
 
 /* ---- streams ---- */
@@ -143,6 +143,7 @@ enum shunt_event_type {
 	SHUNT_EV_CLOSING,  /* the application writes no more: likewise */
 	SHUNT_EV_CLOSED,   /* the socket is gone */
 	SHUNT_EV_HELD,	   /* a frame that has to wait, see below */
+	SHUNT_EV_REFUSED,  /* a record could not be delivered, see below */
 };
 
 #define SHUNT_HELD_MAX 320 /* Ethernet, VLANs, outer and inner headers */
@@ -174,6 +175,11 @@ struct shunt_record {
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_record) == 24);
+
+/*
+ * The proxy's send says nothing of a record that was refused: REFUSED does, and
+ * one byte of it comes out at the far end of the connection.
+ */
 
 /* ---- on the wire: UDP, port SHUNT_PORT, network order ---- */
 
