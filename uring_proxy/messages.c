@@ -410,10 +410,11 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 
 	if (!st || st->peer != c->peer || st->remote != ntohl(h->from) ||
 	    st->doomed) {
-		/* It has ended here; what the peer still has goes nowhere. */
-		struct head *m = h->type == ABORT || h->type == ACK
-					 ? NULL
-					 : message(c, NULL, ABORT, sizeof(*m));
+		/* It has ended here: what the peer wants acknowledged goes
+		 * nowhere. */
+		struct head *m = h->type == SENT
+					 ? message(c, NULL, ABORT, sizeof(*m))
+					 : NULL;
 
 		if (m) {
 			m->to = h->from;
