@@ -103,6 +103,8 @@ __u32 flow_slot(struct rig *r, const struct shunt_key *k);
 /* A stream of the flow, and its number known under the flow's key. */
 int stream_put(struct rig *r, __u32 number, const struct shunt_stream *s);
 int stream_get(struct rig *r, __u32 number, struct shunt_stream *s);
+/* Is there a proxy? */
+void proxy_put(struct rig *r, bool up);
 /* The next event for the proxy, 0: none. A frame goes to held. */
 __u32 event_get(struct rig *r, struct shunt_event *e, struct pkt *held);
 

@@ -147,6 +147,13 @@ int stream_get(struct rig *r, __u32 number, struct shunt_stream *s)
 	return bpf_map_lookup_elem(MAP_FD(r, streams), &number, s);
 }
 
+void proxy_put(struct rig *r, bool up)
+{
+	struct shunt_proxy p = {.up = up};
+
+	map_put(MAP_FD(r, message_proxy), 0, &p);
+}
+
 struct event_copy {
 	struct shunt_event *e;
 	struct pkt *held;
