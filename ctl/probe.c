@@ -168,7 +168,7 @@ static int probe_wakeups(char *detail, size_t size)
 
 	if (failures & SOCKMAP_NONE)
 		return geteuid() ? -EPERM : -ENOTSUP;
-	snprintf(detail, size, "recv() %s, epoll %s, edge-triggered %s",
+	snprintf(detail, size, "recv() %s, epoll %s, EPOLLET %s",
 		 failures & SOCKMAP_RECV ? "not" : "yes",
 		 failures & SOCKMAP_LEVEL ? "not" : "yes",
 		 failures & SOCKMAP_EDGE ? "not" : "yes");
@@ -193,17 +193,15 @@ static int probe_fionread(char *detail, size_t size)
 const struct probe probes_message[] = {
 	{"message path: what applications have read", probe_reader,
 	 "needs fexit programs, or the tracepoint sock_recv_length (6.3)"},
-	{"message path: sockmap wakes up who waits", probe_wakeups,
-	 "a bug of this kernel's (like that of 929e30f93125); the segment "
-	 "path works"},
+	{"message path: wake-ups by sockmap", probe_wakeups,
+	 "a bug of this kernel's, like 929e30f93125; use the segment path"},
 };
 
 const size_t n_probes_message = ARRAY_SIZE(probes_message);
 
 const struct probe probes_message_optional[] = {
 	{"message path: FIONREAD", probe_fionread,
-	 "shows less than there is to read; keep applications that ask for it "
-	 "on the segment path"},
+	 "shows too little; who needs it belongs on the segment path"},
 };
 
 const size_t n_probes_message_optional = ARRAY_SIZE(probes_message_optional);
