@@ -152,7 +152,6 @@ static void exec_proxy(const char *dir, int errors)
 	const char *path = find_proxy(found);
 	int null;
 
-	setsid();
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
 	    dup2(errors, 2) < 0)
@@ -164,8 +163,9 @@ static void exec_proxy(const char *dir, int errors)
 	_exit(127);
 }
 
-/* Our child ends at once, so that the proxy has init for a parent. */
-static int spawn(const char *dir, int *said)
+/* Our child ends at once, so that the proxy has init for a parent; its number
+ * is that of their process group. */
+static int spawn(const char *dir, int *said, pid_t *group)
 {
 	int pipes[2], err = 0, status;
 	pid_t child;
@@ -174,6 +174,7 @@ static int spawn(const char *dir, int *said)
 		return shunt_err(-errno, "pipe: %s", strerror(errno));
 	child = fork();
 	if (!child) {
+		setsid();
 		if (!fork())
 			exec_proxy(dir, pipes[1]);
 		_exit(0);
@@ -186,6 +187,7 @@ static int spawn(const char *dir, int *said)
 		return err;
 	}
 	waitpid(child, &status, 0);
+	*group = child;
 	*said = pipes[0];
 	return 0;
 }
@@ -214,8 +216,9 @@ int proxy_start(const char *dir)
 	struct timespec start;
 	bool running = true;
 	int said = -1, err;
+	pid_t group = 0;
 
-	err = spawn(dir, &said);
+	err = spawn(dir, &said, &group);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_MONOTONIC, &start);
@@ -233,6 +236,8 @@ int proxy_start(const char *dir)
 				      : "the proxy of the message path has "
 					"ended");
 	proxy_stop(dir);
+	/* It may not even have said who it is. */
+	kill(-group, SIGKILL);
 	return err;
 }
 
