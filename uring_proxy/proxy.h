@@ -119,7 +119,7 @@ struct stream {
 	struct stream *next_key; /* same hash */
 	struct stream *next_due, *next_ready, *next_active;
 	bool is_due, is_ready, is_active;
-	bool closing, closed, doomed;
+	bool closing, closed, doomed, settling;
 	bool reads;	 /* through sockmap, so what we deliver is seen */
 	bool peer_ready; /* our direction may be promoted */
 	unsigned due;	 /* DUE_… */
@@ -133,6 +133,7 @@ struct stream {
 		tx_progress_ns; /* last time that an acknowledgement advanced */
 	uint64_t rtt_offset, rtt_from_ns;
 	unsigned tx_asked; /* times that SENT was said, without progress */
+	unsigned tx_blind; /* … since something was acknowledged without it */
 	struct range repair[RANGES];
 	unsigned n_repair;
 
@@ -352,6 +353,7 @@ struct proxy {
 	struct io_uring ring;
 	uint64_t now_ns;
 	bool quit;
+	bool settling;		 /* a stream is */
 	bool tx_work;		 /* a stream or a window has changed */
 	bool zero_copy;		 /* the ring has SENDMSG_ZC */
 	uint32_t zero_copy_from; /* bytes */

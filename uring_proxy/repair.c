@@ -7,7 +7,8 @@
  */
 #include "proxy.h"
 
-/* A path that loses all that is sent: to TCP, after so many times. */
+/* A path that loses all that is sent: to TCP, after so many times that nothing
+ * was acknowledged before it was asked for. */
 #define SENT_MAX 5
 #define WAIT_MIN (4 * NSEC_PER_MS)
 #define WAIT_MAX (200 * NSEC_PER_MS)
@@ -61,10 +62,10 @@ static void sender(struct proxy *px, struct stream *st)
 		return;
 	st->tx_progress_ns = px->now_ns;
 	stream_due(px, st, DUE_SENT);
-	if (++st->tx_asked >= SENT_MAX) {
-		st->tx_asked = SENT_MAX;
+	if (st->tx_asked < SENT_MAX)
+		st->tx_asked++;
+	if (++st->tx_blind >= SENT_MAX)
 		st->shm->excluded = 1; /* SK_MSG leaves the rest to TCP */
-	}
 }
 
 void repair_tick(struct proxy *px, struct stream *st)

@@ -341,7 +341,24 @@ void stream_demote(struct proxy *px, struct stream *st)
 		stream_due(px, st, DUE_NEVER);
 	} else if (tx == SHUNT_STX_ON) {
 		/* One message may be in SK_MSG just now. */
-		kernel_settle();
+		st->settling = px->settling = true;
+		stream_active(px, st);
+	}
+}
+
+/* Those that were demoted from here: an RCU grace period, once for all. */
+static void settle(struct proxy *px)
+{
+	if (!px->settling)
+		return;
+	px->settling = false;
+	kernel_settle();
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct stream *st = px->streams[i];
+
+		if (!st || !st->settling)
+			continue;
+		st->settling = false;
 		px->shm->demoted++;
 		demoted(px, st);
 	}
@@ -448,8 +465,10 @@ static void tick(struct proxy *px, struct stream *st)
 
 void streams_tick(struct proxy *px)
 {
-	struct stream *list = px->active, *st;
+	struct stream *list, *st;
 
+	settle(px);
+	list = px->active;
 	px->active = NULL;
 	while ((st = list)) {
 		list = st->next_active;
@@ -470,7 +489,7 @@ void stream_maybe_free(struct proxy *px, struct stream *st)
 
 	/* What SK_MSG has redirected has to come out of the redirection socket
 	 * first, and what is acknowledged must be so. */
-	if (!st->closed || st->is_active)
+	if (!st->closed || st->is_active || st->settling)
 		return;
 	if (st->tx_end < s->tx_bytes || lingers || st->is_ready ||
 	    (st->is_due && st->remote && st->peer->channel)) {
