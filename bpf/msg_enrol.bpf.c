@@ -16,8 +16,9 @@
 
 char _license[] SEC("license") = "GPL";
 
-#define SOCK_NOSPACE	2 /* include/linux/net.h: a number, not an enum */
-#define TCP_ESTABLISHED 1
+#define SOCK_NOSPACE		  2 /* include/linux/net.h: a number, not an enum */
+#define TCP_ESTABLISHED		  1
+#define TCP_CHRONO_SNDBUF_LIMITED 3 /* include/net/tcp.h */
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
@@ -40,6 +41,15 @@ static __always_inline bool at_ease(void *full)
 	       socket && !(BPF_CORE_READ(socket, flags) >> SOCK_NOSPACE & 1);
 }
 
+/* Has a send ever had to wait for room? Then others will, and what wakes them
+ * may wake a reader. */
+static __always_inline bool has_been_full(void *full)
+{
+	struct tcp_sock *tp = full;
+
+	return BPF_CORE_READ(tp, chrono_stat[TCP_CHRONO_SNDBUF_LIMITED - 1]);
+}
+
 static __always_inline enum shunt_enrol look(struct sock *sk, __u32 number)
 {
 	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
@@ -58,7 +68,7 @@ static __always_inline enum shunt_enrol enrol(struct sock *sk, __u32 number)
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED ||
 	    !at_ease(sk))
 		return SHUNT_ENROL_LATER;
-	if (s->excluded || unsuitable(sk)) {
+	if (s->excluded || unsuitable(sk) || has_been_full(sk)) {
 		s->excluded = 1;
 		return SHUNT_ENROL_NEVER;
 	}

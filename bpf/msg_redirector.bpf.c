@@ -46,6 +46,7 @@ static __always_inline void promote(struct shunt_stream *s, __u32 number,
  * bytes go by TCP once more and wake it: so few that they leave at once.
  */
 #define PRIMING 512
+/* Should they not leave, as many again, until they have. */
 
 static __always_inline int prime(struct sk_msg_md *msg, struct shunt_stream *s,
 				 __u32 size)
@@ -148,9 +149,10 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	if (!number || !s)
 		return SK_PASS;
 	if (s->tx == SHUNT_STX_READY && !s->excluded) {
-		if (!s->primed)
+		if (s->primed)
+			promote(s, number, sk);
+		if (s->tx == SHUNT_STX_READY)
 			return prime(msg, s, size);
-		promote(s, number, sk);
 	}
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);

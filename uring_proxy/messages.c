@@ -449,10 +449,7 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		st->shm->tx_known = 1;
 		return 0;
 	case COMPLETE:
-		if (st->tx_final == UNKNOWN)
-			return 0;
-		st->shm->tx_open = 1;
-		inject_poke(px, st);
+		stream_completed(px, st);
 		return 0;
 	case PROMOTED:
 		if (length != sizeof(*base) || st->shm->rx < SHUNT_SRX_ARMED)

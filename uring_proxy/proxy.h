@@ -120,7 +120,6 @@ struct stream {
 	struct stream *next_due, *next_ready, *next_active;
 	bool is_due, is_ready, is_active;
 	bool closing, closed, doomed, settling;
-	bool reads;	 /* through sockmap, so what we deliver is seen */
 	bool peer_ready; /* our direction may be promoted */
 	unsigned due;	 /* DUE_… */
 
@@ -129,6 +128,7 @@ struct stream {
 	struct chunk *tx_next;	     /* the first not sent in full */
 	uint64_t tx_end, tx_sent, tx_acked, tx_read;
 	uint64_t tx_final; /* UNKNOWN while there may be more */
+	bool tx_complete;  /* the peer has delivered all of it … */
 	uint64_t
 		tx_progress_ns; /* last time that an acknowledgement advanced */
 	uint64_t rtt_offset, rtt_from_ns;
@@ -171,6 +171,8 @@ void stream_turn(struct proxy *px, struct stream *st);
 void stream_set_base(struct proxy *px, struct stream *st, uint32_t base);
 void stream_set_final(struct proxy *px, struct stream *st, uint64_t final);
 void stream_complete(struct proxy *px, struct stream *st);
+/* The same of ours, as the peer says. */
+void stream_completed(struct proxy *px, struct stream *st);
 void stream_demote(struct proxy *px, struct stream *st);
 void stream_never(struct proxy *px, struct stream *st);
 /* Reset the connection: something can't be kept. */

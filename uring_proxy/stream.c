@@ -141,8 +141,8 @@ void stream_active(struct proxy *px, struct stream *st)
 
 /* A socket that is busy is asked again, later and later. */
 #define ENROL_WAIT_MAX (1000 * NSEC_PER_MS)
-/* How long an enrolled one waits for its peer's. */
-#define ENROL_ALONE_NS (100 * NSEC_PER_MS)
+/* How long an enrolled one waits for its peer's, with the round trip. */
+#define ENROL_ALONE_NS (20 * NSEC_PER_MS)
 
 static void try_later(struct proxy *px, struct stream *st)
 {
@@ -229,12 +229,40 @@ static void try_release(struct proxy *px, struct stream *st)
 		st->retreating = true;
 		stream_due(px, st, DUE_RETREAT);
 	}
-	if (st->tx_final == UNKNOWN ||
+	if (s->tx != SHUNT_STX_OFF || st->settling ||
 	    (s->rx != SHUNT_SRX_TCP && s->rx != SHUNT_SRX_COMPLETE) ||
 	    stream_read(st) < st->rx_next)
 		return;
 	s->excluded = 1;
 	leave(px, st);
+}
+
+/*
+ * The peer has all of the path: what TCP has kept may go. First out of the
+ * sockmap, if that can be: then whoever blocks in a send until it goes finds
+ * TCP's own recvmsg() behind it. What is still to be read must be read there.
+ */
+static void try_open(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!st->tx_complete || s->tx_open)
+		return;
+	if (s->enrolled && !st->closing &&
+	    !(s->rx == SHUNT_SRX_COMPLETE && stream_read(st) < st->rx_next))
+		return;
+	s->tx_open = 1;
+	inject_poke(px, st);
+}
+
+void stream_completed(struct proxy *px, struct stream *st)
+{
+	if (st->tx_final == UNKNOWN || st->tx_complete)
+		return;
+	st->tx_complete = true;
+	try_release(px, st);
+	try_open(px, st);
+	stream_active(px, st);
 }
 
 /* The peer's socket is enrolled, and so is ours. */
@@ -435,7 +463,9 @@ static bool unfinished(const struct stream *st)
 	return !st->doomed &&
 	       ((st->remote && !st->shm->enrolled && !st->shm->excluded &&
 		 !st->closing) ||
-		(st->shm->enrolled && !st->peer_ready && !st->closing) ||
+		(st->shm->enrolled && !st->closing &&
+		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
+		(st->tx_complete && !st->shm->tx_open) ||
 		st->tx_read < st->tx_end || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
 		(st->rx_turn && stream_read(st) < st->rx_next) ||
@@ -449,6 +479,7 @@ static void tick(struct proxy *px, struct stream *st)
 		return;
 	try_enrol(px, st);
 	try_release(px, st);
+	try_open(px, st);
 	stream_try_promote(st);
 	if (st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn)
 		kernel_look(px, st->number);
