@@ -9,11 +9,13 @@
 #include "sockmap.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #ifndef BPF_F_XDP_HAS_FRAGS
@@ -162,6 +164,34 @@ static int probe_reader(char *detail, size_t size)
 	return 0;
 }
 
+/* By a map of our own, and a socket. */
+static int probe_storage(char *detail, size_t size)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	struct btf *btf = btf__new_empty();
+	int map = -ENOMEM, fd = socket(AF_INET, SOCK_STREAM, 0), err;
+	__u32 value = 0;
+
+	(void)detail;
+	(void)size;
+	if (btf && btf__add_int(btf, "int", 4, BTF_INT_SIGNED) == 1 &&
+	    !btf__load_into_kernel(btf)) {
+		opts.btf_fd = btf__fd(btf);
+		opts.btf_key_type_id = opts.btf_value_type_id = 1;
+		map = bpf_map_create(BPF_MAP_TYPE_SK_STORAGE, "shunt_probe", 4,
+				     4, 0, &opts);
+	}
+	err = map < 0  ? map
+	      : fd < 0 ? -errno
+		       : bpf_map_update_elem(map, &fd, &value, BPF_ANY);
+	if (map >= 0)
+		close(map);
+	if (fd >= 0)
+		close(fd);
+	btf__free(btf);
+	return err;
+}
+
 static int probe_wakeups(char *detail, size_t size)
 {
 	unsigned failures = sockmap_try();
@@ -193,6 +223,8 @@ static int probe_fionread(char *detail, size_t size)
 const struct probe probes_message[] = {
 	{"message path: what applications have read", probe_reader,
 	 "needs fexit programs, or the tracepoint sock_recv_length (6.3)"},
+	{"message path: storage for sockets", probe_storage,
+	 "newer kernels need a processor with cmpxchg16b for it"},
 	{"message path: wake-ups by sockmap", probe_wakeups,
 	 "a bug of this kernel's, like 929e30f93125; use the segment path"},
 };
