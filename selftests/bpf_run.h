@@ -42,7 +42,15 @@ struct rig {
 	struct __sk_buff ctx; /* after the last TC run */
 };
 
-/* 0 or -errno, with the reason on stderr. */
+/*
+ * Load the objects before the tests are forked, so that rig_open() with this
+ * many flows has just to empty the maps: the verifier takes longer than most
+ * tests.
+ */
+void rig_share(uint32_t max_flows);
+#define RIG_HARNESS_MAIN(max_flows) HARNESS_MAIN_AFTER(rig_share(max_flows))
+
+/* With maps as if just loaded: 0 or -errno, with the reason on stderr. */
 int rig_open(struct rig *r, uint32_t max_flows);
 void rig_close(struct rig *r);
 

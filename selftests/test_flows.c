@@ -375,4 +375,4 @@ TEST_F(flows, peer_that_goes_back_to_tcp)
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_SUSPECT));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(SLOTS)

@@ -265,4 +265,4 @@ TEST_F(offer, coverage_that_a_client_agrees_to)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)
