@@ -36,9 +36,8 @@ FIXTURE_VARIANT_ADD(blocked, tc_to_client){
 
 FIXTURE_SETUP(blocked)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -46,7 +45,7 @@ FIXTURE_SETUP(blocked)
 FIXTURE_TEARDOWN(blocked)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Is nothing of this connection on UDP? Probes are. */
@@ -164,4 +163,4 @@ TEST_F_TIMEOUT(blocked, in_a_download, 60)
 		    variant->direction, false);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

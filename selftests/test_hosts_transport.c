@@ -33,9 +33,8 @@ FIXTURE_VARIANT_ADD(transport, tc){.ingress = "tc"};
 
 FIXTURE_SETUP(transport)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -43,7 +42,7 @@ FIXTURE_SETUP(transport)
 FIXTURE_TEARDOWN(transport)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 static const enum lab_host ends[] = {CLIENT, SERVER};
@@ -347,4 +346,4 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 	close(pong.listener);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

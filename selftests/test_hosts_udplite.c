@@ -42,23 +42,23 @@ VARIANT(tc_ipv6_headers, "tc", AF_INET6, "headers");
 
 FIXTURE_SETUP(udplite)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(
-			     &self->lab,
+	ASSERT_EQ(0, lab_up_both(
+			     &self->lab, NULL,
 			     "--ingress %s --default udplite,udp --coverage %s",
 			     variant->ingress, variant->coverage));
 }
 
 FIXTURE_TEARDOWN(udplite)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* UDP-Lite packets of more than 1500 bytes at the router, from now on. */
 static int watch_mtu(struct lab *lab)
 {
 	return lab_run(lab, ROUTER,
-		       "nft add table inet mtu &&"
+		       "nft add table inet mtu && nft delete table inet mtu &&"
+		       " nft add table inet mtu &&"
 		       " nft add counter inet mtu big &&"
 		       " nft 'add chain inet mtu seen"
 		       " { type filter hook forward priority 200; }' &&"
@@ -176,7 +176,7 @@ FIXTURE_SETUP(agree)
 FIXTURE_TEARDOWN(agree)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 static const struct {
@@ -300,4 +300,4 @@ TEST_F(agree, hop_is_there_while_it_is_needed)
 	}
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

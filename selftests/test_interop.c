@@ -63,14 +63,13 @@ FIXTURE_VARIANT_ADD(interop, ipv6_frames){.lab = "--wire ''",
 
 FIXTURE_SETUP(interop)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, variant->lab));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, variant->lab, "--ingress %s",
+				 variant->ingress));
 }
 
 FIXTURE_TEARDOWN(interop)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Packets that the tunnel device has handed on. */
@@ -91,6 +90,7 @@ TEST_F(interop, fou_decapsulates)
 	struct lab_pair p;
 	long ours;
 
+	lab_spoil(lab);
 	if (lab_run(lab, SERVER, "%s", variant->fou))
 		SKIP(return, "this kernel has no fou (CONFIG_NET_FOU)");
 	ASSERT_EQ(0, lab_run(lab, SERVER, "%s && ip link set dec up",
@@ -119,4 +119,4 @@ TEST_F(interop, fou_decapsulates)
 	lab_pair_close(&p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN
