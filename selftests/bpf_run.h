@@ -27,7 +27,7 @@
 enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_HOP, RIG_PROGS };
 
 /* Flows are idle sooner than in earnest: a machine may be up for less. */
-#define RIG_IDLE_NS (10 * SHUNT_NSEC)
+#define RIG_IDLE_NS (2 * SHUNT_NSEC)
 
 struct rig {
 	struct shunt_bpf *hooks;
