@@ -167,6 +167,32 @@ static bool all_gone(uint32_t *ids, int (*get)(uint32_t))
 	return true;
 }
 
+/* Which ones are still there, for who has to find out why */
+static void tell_left(const struct lab *lab, enum lab_host host)
+{
+	for (int i = 0; i < LAB_IDS; i++) {
+		int prog = lab->progs[host][i]
+				   ? bpf_prog_get_fd_by_id(lab->progs[host][i])
+				   : -1;
+		int map = lab->maps[host][i]
+				  ? bpf_map_get_fd_by_id(lab->maps[host][i])
+				  : -1;
+		struct bpf_prog_info p = {};
+		struct bpf_map_info m = {};
+		uint32_t size = sizeof(p);
+
+		if (prog >= 0 && !bpf_obj_get_info_by_fd(prog, &p, &size))
+			fprintf(stderr, "# program %u %s\n", p.id, p.name);
+		size = sizeof(m);
+		if (map >= 0 && !bpf_obj_get_info_by_fd(map, &m, &size))
+			fprintf(stderr, "# map %u %s\n", m.id, m.name);
+		if (prog >= 0)
+			close(prog);
+		if (map >= 0)
+			close(map);
+	}
+}
+
 int lab_shunt_down(struct lab *lab, enum lab_host host)
 {
 	char *command;
@@ -183,6 +209,7 @@ int lab_shunt_down(struct lab *lab, enum lab_host host)
 	if (!BECOMES(all_gone(lab->progs[host], bpf_prog_get_fd_by_id) &&
 		     all_gone(lab->maps[host], bpf_map_get_fd_by_id))) {
 		fprintf(stderr, "# shunt down left programs or maps\n");
+		tell_left(lab, host);
 		err = -1;
 	}
 	lab->pins[host][0] = '\0';

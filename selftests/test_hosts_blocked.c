@@ -117,6 +117,7 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 	const long size = size_here(26 * MB, 6 * MB);
 	struct stream tx = {.send = true, .seed = 4, .to = size};
 	struct stream rx = {.seed = 4, .to = size / 3};
+	const char *reason;
 	uint64_t start;
 	struct lab_pair p;
 
@@ -136,15 +137,19 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 	ASSERT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
 	ASSERT_EQ(0, stream_through(tx.fd, rx.fd, 6, MB));
 
+	/* What cannot get through is sent again, twice, for nothing. In a guest
+	 * an end may have been in doubt already, for another reason: its timers
+	 * are too fast for it, and a peer that is in doubt speaks plain TCP. */
+	reason = getenv("SHUNT_GUEST") ? NULL : "stalled";
 	if (strcmp(direction, "to-client")) {
 		give_up(_metadata, lab, CLIENT, p.c, p.s);
 		EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "fallback",
-				     upload ? "stalled" : NULL));
+				     upload ? reason : NULL));
 	}
 	if (strcmp(direction, "to-server")) {
 		give_up(_metadata, lab, SERVER, p.s, p.c);
 		EXPECT_TRUE(lab_flow(lab, SERVER, p.s, "fallback",
-				     upload ? NULL : "stalled"));
+				     upload ? NULL : reason));
 	}
 	EXPECT_LE(1, lab_stat(lab, CLIENT, "flows_fallback") +
 			     lab_stat(lab, SERVER, "flows_fallback"));
