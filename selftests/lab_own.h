@@ -19,6 +19,13 @@ int lab_remove_dir(struct lab *lab);
 /* Run a command in a namespace (-1: ours); output NULL: leave it alone. */
 int run_in(int ns, char **output, const char *command);
 
+/* ---- lab_pins.c ---- */
+
+/* Programs and maps of the instance on this host … */
+int lab_note_pins(struct lab *lab, enum lab_host host);
+/* … are gone a while after its end, or it says which are not. */
+int lab_all_gone(struct lab *lab, enum lab_host host);
+
 /* ---- lab_keep.c ---- */
 
 /* The lab that an earlier test has left, if it is one with these options. */
