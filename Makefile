@@ -27,7 +27,8 @@ Q	:= $(if $(V),,@)
 say	= $(if $(V),,@echo "  $(1)	$(or $(2),$@)")
 
 WARN	 := -Wall -Wextra -Werror
-CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' -D_GNU_SOURCE
+CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' \
+	-DSHUNT_PREFIX='"$(PREFIX)"' -D_GNU_SOURCE
 CFLAGS	 ?= -O2 -g
 CFLAGS	 += -std=gnu11 $(WARN)
 ifneq ($(SAN),)
@@ -51,6 +52,7 @@ CTL_OBJ	:= $(CTL_SRC:%.c=$(B)/%.o)
 # What the tests link: everything of ctl/ but main().
 CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 
+PROXY_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard uring_proxy/*.c))
 WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
 PERF_BIN := $(B)/perf/report $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
 JUDGE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard perf/judge/*.c))
@@ -64,7 +66,7 @@ TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),
 .PHONY: all tests demo check check-qemu check-asan guest perf deps install \
 	uninstall format lint clean
 
-all: $(B)/shunt $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
+all: $(B)/shunt $(B)/shunt-proxy $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
 	@:
 
 # ---- BPF ----
@@ -118,6 +120,10 @@ $(B)/%.o: %.c | $(SKEL)
 $(B)/shunt: $(CTL_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+$(B)/shunt-proxy: $(PROXY_OBJ)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -luring -lbpf -lcap-ng
 
 $(B)/testbed-wire: $(WIRE_OBJ)
 	$(call say,LINK)
@@ -181,16 +187,18 @@ guest: tests
 
 install: all
 	install -D -m 755 $(B)/shunt $(DESTDIR)$(PREFIX)/sbin/shunt
+	install -D -m 755 $(B)/shunt-proxy $(DESTDIR)$(PREFIX)/sbin/shunt-proxy
 	install -D -m 644 docs/shunt.8 $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
 	install -d $(DESTDIR)$(PREFIX)/include/shunt
 	install -m 644 include/shunt/*.h $(DESTDIR)$(PREFIX)/include/shunt
 
 uninstall:
-	$(RM) $(DESTDIR)$(PREFIX)/sbin/shunt $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
+	$(RM) $(DESTDIR)$(PREFIX)/sbin/shunt $(DESTDIR)$(PREFIX)/sbin/shunt-proxy
+	$(RM) $(DESTDIR)$(PREFIX)/share/man/man8/shunt.8
 	$(RM) -r $(DESTDIR)$(PREFIX)/include/shunt
 
 C_FILES = $(wildcard include/shunt/*.h bpf/*.h bpf/*.c bpf/*/*.c ctl/*.[ch] \
-	testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] selftests/*/*.c \
+	uring_proxy/*.[ch] testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] selftests/*/*.c \
 	perf/*.[ch] perf/*/*.[ch])
 
 format:

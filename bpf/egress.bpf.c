@@ -4,6 +4,7 @@
  * belongs to no flow, or to one that is not on its transport now, goes on as it
  * is. SYNs take the slow path (handshake.bpf.c), probes theirs (probe.bpf.c).
  */
+#include "late.h"
 #include "parse.h"
 #include "track.h"
 
@@ -139,7 +140,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	struct shunt_key key KEY_ALIGNED;
 	struct tcphdr *t;
 	__u32 slot, number, headers, payload;
-	bool drained;
+	bool drained, late = false;
 	__u64 now;
 
 	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
@@ -167,9 +168,18 @@ static __always_inline int egress(struct __sk_buff *skb,
 	if (f->flags & SHUNT_F_NO_GSO && from_hop(skb))
 		return TC_ACT_UNSPEC;
 	payload = ip.total - headers;
+	if (f->path == SHUNT_PATH_MESSAGE && (payload || t->fin) && !t->rst) {
+		late = s->late_goes == f->token_local;
+		s->late_goes = 0;
+		if (!late &&
+		    late_out(&key, bpf_ntohl(t->seq) + payload + t->fin)) {
+			bpf_tail_call_static(skb, &stages, SHUNT_TAIL_LATE_OUT);
+			return TC_ACT_SHOT;
+		}
+	}
 	now = now_ns();
 	drained = f->rx_ack == f->tx_next;
-	track_tx(f, t, payload, now);
+	track_tx(f, t, payload, late, now);
 	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
 		maybe_probe(skb, s, f, slot, now);
 	if (f->tx != SHUNT_TX_ENCAP) {

@@ -4,6 +4,7 @@
 #define FLOW_H
 
 #include "maps.h"
+#include "message.h"
 #include "parse.h"
 #include "siphash.h"
 
@@ -85,11 +86,22 @@ flow_find(struct shunt_scratch *s, const struct shunt_key *key, __u32 *slot)
 	return f;
 }
 
+/* A flow with a stream of messages says at both hooks what of TCP has to wait
+ * for it, to the end, however long TCP itself is silent. */
 static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 {
-	return f->life == SHUNT_FREE || f->life == SHUNT_ENDED ||
-	       (f->life == SHUNT_LIVE &&
-		older_than(f->seen_ns, now, cfg_idle_ns));
+	struct shunt_key key;
+
+	if (f->life == SHUNT_FREE)
+		return true;
+	if (f->life != SHUNT_ENDED &&
+	    (f->life != SHUNT_LIVE ||
+	     !older_than(f->seen_ns, now, cfg_idle_ns)))
+		return false;
+	if (f->path != SHUNT_PATH_MESSAGE)
+		return true;
+	key = f->key;
+	return !bpf_map_lookup_elem(&stream_index, &key);
 }
 
 struct claim {
@@ -278,12 +290,14 @@ static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
 }
 
 /*
- * Both ends have agreed: make the flow, and choose how we start to send. Its
- * slot, or 0. A global function, which the verifier goes through once, and not
- * once for each way that leads here.
+ * Both ends have agreed: make the flow, and choose how we start to send: on the
+ * transport at once only if it is certain that the peer has taken our answer.
+ * Its slot, or 0. A global function, which the verifier goes through once, and
+ * not once for each way that leads here.
  */
 __weak __noinline __u32 flow_create(const struct shunt_key *whose,
-				    struct shunt_handshake *hs, __u64 now)
+				    struct shunt_handshake *hs, __u64 now,
+				    __u32 certain)
 {
 	struct shunt_key key KEY_ALIGNED;
 	struct shunt_transport *t;
@@ -312,7 +326,7 @@ __weak __noinline __u32 flow_create(const struct shunt_key *whose,
 	}
 	f->role = hs->role;
 	f->transport = hs->transport;
-	f->path = hs->wish.path;
+	f->path = hs->path;
 	f->flags = t->flags & SHUNT_T_GSO ? 0 : SHUNT_F_NO_GSO;
 	if (hs->coverage == SHUNT_COVERAGE_HEADERS)
 		f->flags |= SHUNT_F_HEADERS;
@@ -347,7 +361,7 @@ __weak __noinline __u32 flow_create(const struct shunt_key *whose,
 		f->tx = SHUNT_TX_PLAIN;
 		f->reason = SHUNT_REASON_BLOCKED;
 		count_reason(f->reason);
-	} else if (p && p->verified_ns &&
+	} else if (certain && p && p->verified_ns &&
 		   !older_than(p->verified_ns, now, SHUNT_VERIFIED_NS)) {
 		tx_redirect(f);
 	} else {

@@ -8,6 +8,7 @@
  * options then costs one retransmission, and the peer is not asked for a while.
  */
 #include "flow.h"
+#include "option.h"
 #include "parse.h"
 #include "policy.h"
 
@@ -23,7 +24,6 @@ char _license[] SEC("license") = "GPL";
 #define TCPOPT_EXP	254
 #define EXID_FASTOPEN	0xf989
 
-#define TCP_MAX_HEADER 60
 /* No path is so narrow that less than this is left for data. */
 #define MSS_MIN 256
 
@@ -187,51 +187,6 @@ __noinline int parse_syn(struct __sk_buff *skb, struct syn *y, bool out)
 		       : parse_family(skb, y, out, false);
 }
 
-/* Append our option. The packet is unharmed when this fails before its first
- * store; a store that fails after that (no memory) loses it, and TCP sends it
- * again. */
-static __always_inline int append_option(struct __sk_buff *skb, struct syn *y,
-					 struct shunt_option *o)
-{
-	const __u16 n = sizeof(*o);
-	__u32 check = y->l4 + offsetof(struct tcphdr, check);
-	__be16 total = bpf_htons(bpf_ntohs(y->total) + n);
-	__be16 seg = bpf_htons(y->end - y->l4);
-	__be16 seg_new = bpf_htons(y->end - y->l4 + n);
-	struct {
-		__u8 doff; /* and the reserved bits */
-		__u8 flags;
-		__be16 window;
-	} word;
-	__be32 old, new;
-	__s64 sum;
-
-	if (bpf_skb_load_bytes(skb, y->l4 + 12, &word, sizeof(word)))
-		return -1;
-	__builtin_memcpy(&old, &word, sizeof(old));
-	word.doff += n / 4 << 4;
-	__builtin_memcpy(&new, &word, sizeof(new));
-	if (bpf_skb_change_tail(skb, skb->len + n, 0))
-		return -1;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)o, n, 0);
-	sum = bpf_csum_diff(&old, sizeof(old), &new, sizeof(new), sum);
-	if (bpf_skb_store_bytes(skb, y->end, o, n, 0) ||
-	    bpf_skb_store_bytes(skb, y->l4 + 12, &word, 2, 0) ||
-	    bpf_l4_csum_replace(skb, check, seg, seg_new,
-				BPF_F_PSEUDO_HDR | 2) ||
-	    bpf_l4_csum_replace(skb, check, 0, sum, 0))
-		return -1;
-	if (y->v6)
-		return bpf_skb_store_bytes(
-			skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len),
-			&total, 2, 0);
-	if (bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check),
-				y->total, total, 2))
-		return -1;
-	return bpf_skb_store_bytes(
-		skb, ETH_HLEN + offsetof(struct iphdr, tot_len), &total, 2, 0);
-}
-
 static __always_inline __u8 cannot_carry(const struct __sk_buff *skb,
 					 const struct syn *y)
 {
@@ -258,10 +213,12 @@ static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
 				       struct shunt_handshake *hs,
 				       struct shunt_option *o)
 {
+	struct tcp_place at = {y->l4, y->end, y->total, y->v6};
+
 	hs->isn_local = y->seq;
 	hs->token_local = flow_hash(&y->key, y->seq, HASH_TOKEN);
 	o->token = bpf_htonl(hs->token_local);
-	return append_option(skb, y, o);
+	return append_option(skb, &at, o);
 }
 
 static __always_inline bool blocked(const struct shunt_key *k, __u32 transport,
@@ -349,6 +306,14 @@ static __always_inline __u8 common_coverage(const struct shunt_option *o,
 		       : SHUNT_COVERAGE_FULL;
 }
 
+/* Either end's proxy may be away; the segment path is always there. */
+static __always_inline __u8 possible_path(__u8 path)
+{
+	return path == SHUNT_PATH_MESSAGE && message_path_up()
+		       ? SHUNT_PATH_MESSAGE
+		       : SHUNT_PATH_SEGMENT;
+}
+
 /* Options to this peer seem to get lost: ask again after the hold-down, unless
  * one was answered a short time ago (then it was plain loss). */
 static __always_inline void mute(const struct shunt_key *k, __u64 now)
@@ -378,7 +343,8 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	flow_forget(&y->key);
 	why = cannot_carry(skb, y);
-	start_option(&o, SHUNT_OPT_OFFER, hs->wish.path, hs->wish.coverage);
+	hs->path = possible_path(hs->wish.path);
+	start_option(&o, SHUNT_OPT_OFFER, hs->path, hs->wish.coverage);
 	if (!why && !offer_transports(&o, &y->key, hs, now))
 		why = SHUNT_REASON_NO_TRANSPORT;
 	if (why) {
@@ -426,7 +392,7 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	hs->stage = SHUNT_HS_ANSWERED;
-	start_option(&o, SHUNT_OPT_ANSWER, hs->wish.path, hs->coverage);
+	start_option(&o, SHUNT_OPT_ANSWER, hs->path, hs->coverage);
 	o.transports[0] = t->id;
 	if (!send_option(skb, y, hs, &o))
 		shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER);
@@ -507,7 +473,7 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 	struct shunt_peer *p;
 	__u32 number;
 
-	if (!option_is(y, SHUNT_OPT_OFFER))
+	if (!option_is(y, SHUNT_OPT_OFFER) || is_control(&y->key))
 		return;
 	shunt_count(shunt_scratch(), SHUNT_CNT_OFFER_RX);
 	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
@@ -519,9 +485,10 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 	policy_decide(&q, accept_step);
 	number = first_common(&y->option, &q.wish);
 	t = number ? deployed(number) : NULL;
-	if (!t || q.wish.path != y->option.path_coverage >> 4)
+	if (!t)
 		return;
 	heard.wish = q.wish;
+	heard.path = possible_path(y->option.path_coverage >> 4);
 	heard.transport = number;
 	heard.coverage = common_coverage(&y->option, &q.wish, t);
 	p = bpf_map_lookup_elem(&peers, &pk);
@@ -536,6 +503,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 				      struct shunt_handshake *hs, __u64 now)
 {
 	struct shunt_transport *t;
+	__u8 path = y->option.path_coverage >> 4;
 	__u32 number = 0;
 
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
@@ -550,7 +518,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	if (option_is(y, SHUNT_OPT_ANSWER) &&
-	    hs->wish.path == y->option.path_coverage >> 4)
+	    (path == SHUNT_PATH_SEGMENT || path == hs->path))
 		number = first_common(&y->option, &hs->wish);
 	t = number ? deployed(number) : NULL;
 	if (!t || lower_mss(skb, y, t)) {
@@ -563,8 +531,9 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	hs->isn_remote = y->seq;
 	hs->token_remote = bpf_ntohl(y->option.token);
 	hs->transport = number;
+	hs->path = path;
 	hs->coverage = common_coverage(&y->option, &hs->wish, t);
-	flow_create(&y->key, hs, now);
+	flow_create(&y->key, hs, now, true);
 }
 
 SEC("tc")

@@ -112,7 +112,13 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 	struct ip_view v;
 	struct tcphdr *t;
 
-	if (parse_ip(inner, end, v6, &v) || !same_addresses(outer, inner, v6) ||
+	if (parse_ip(inner, end, v6, &v)) {
+		/* GUE's other variants, of which ours is the proxies'. */
+		if (inner + 1 <= end && *(__u8 *)inner >> 4 == 1)
+			return OTHER;
+		return MALFORMED;
+	}
+	if (!same_addresses(outer, inner, v6) ||
 	    v.total != fr->length - fr->header_len)
 		return MALFORMED;
 	/* The outer header is gone before anybody else could check it. */
@@ -182,6 +188,46 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	if (fr->length < fr->header_len)
 		return MALFORMED;
 	return inner_packet(fr, ip, v.l4 + fr->header_len, end, v6, &v);
+}
+
+/*
+ * Make linear what look() reads. In two steps, because pulling copies: most
+ * skbs have all headers in the linear part and no more (a 64 KB one from a
+ * veth), and many drivers leave a plain segment with just its own.
+ */
+static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
+{
+	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const __u32 proto = v6 ? offsetof(struct ipv6hdr, nexthdr)
+			       : offsetof(struct iphdr, protocol);
+	const __u32 plain = ETH_HLEN + ip + sizeof(struct tcphdr);
+	const __u32 nested = plain + sizeof(struct udphdr) + ip;
+	void *data = start_of(skb), *end = end_of(skb);
+
+	if (data + plain > end) {
+		pull(skb, plain);
+		data = start_of(skb);
+		end = end_of(skb);
+	}
+	if (data + plain > end ||
+	    *(__u8 *)(data + ETH_HLEN + proto) == IPPROTO_TCP)
+		return;
+	if (data + nested > end)
+		pull(skb, nested + 32 + 40);
+}
+
+static __always_inline enum verdict look_skb(struct __sk_buff *skb,
+					     struct frame *fr, const bool v6)
+{
+	void *data, *end;
+
+	linearise(skb, v6);
+	data = start_of(skb);
+	end = end_of(skb);
+	if (data + ETH_HLEN > end)
+		return OTHER;
+	fr->skb = skb;
+	return look(fr, data + ETH_HLEN, end, v6, ETH_HLEN);
 }
 
 /* For the decap program that comes next. */

@@ -4,37 +4,12 @@
  * everything. VLAN tags are skb metadata here.
  */
 #include "ingress.h"
+#include "late.h"
 
 char _license[] SEC("license") = "GPL";
 
-/*
- * Make linear what look() reads. In two steps, because pulling copies: most
- * skbs have all headers in the linear part and no more (a 64 KB one from a
- * veth), and many drivers leave a plain segment with just its own.
- */
-static __always_inline void linearise(struct __sk_buff *skb, const bool v6)
-{
-	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	const __u32 proto = v6 ? offsetof(struct ipv6hdr, nexthdr)
-			       : offsetof(struct iphdr, protocol);
-	const __u32 plain = ETH_HLEN + ip + sizeof(struct tcphdr);
-	const __u32 nested = plain + sizeof(struct udphdr) + ip;
-	void *data = start_of(skb), *end = end_of(skb);
-
-	if (data + plain > end) {
-		pull(skb, plain);
-		data = start_of(skb);
-		end = end_of(skb);
-	}
-	if (data + plain > end ||
-	    *(__u8 *)(data + ETH_HLEN + proto) == IPPROTO_TCP)
-		return;
-	if (data + nested > end)
-		pull(skb, nested + 32 + 40);
-}
-
-/* Is this for certain a plain segment without SYN? Most packets are, behind
- * XDP, and a cheap yes saves them a full look. */
+/* Is this for certain a plain segment without SYN or FIN? Most packets are,
+ * behind XDP, and a cheap yes saves them a full look. */
 static __always_inline bool plain_segment(struct __sk_buff *skb)
 {
 	void *data = start_of(skb), *end = end_of(skb);
@@ -45,25 +20,12 @@ static __always_inline bool plain_segment(struct __sk_buff *skb)
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		t = (void *)(h4 + 1);
 		return (void *)(t + 1) <= end && h4->ihl == 5 &&
-		       h4->protocol == IPPROTO_TCP && !t->syn;
+		       h4->protocol == IPPROTO_TCP && !t->syn && !t->fin;
 	}
 	t = (void *)(h6 + 1);
 	return skb->protocol == bpf_htons(ETH_P_IPV6) &&
-	       (void *)(t + 1) <= end && h6->nexthdr == IPPROTO_TCP && !t->syn;
-}
-
-static __always_inline enum verdict look_skb(struct __sk_buff *skb,
-					     struct frame *fr, const bool v6)
-{
-	void *data, *end;
-
-	linearise(skb, v6);
-	data = start_of(skb);
-	end = end_of(skb);
-	if (data + ETH_HLEN > end)
-		return OTHER;
-	fr->skb = skb;
-	return look(fr, data + ETH_HLEN, end, v6, ETH_HLEN);
+	       (void *)(t + 1) <= end && h6->nexthdr == IPPROTO_TCP &&
+	       !t->syn && !t->fin;
 }
 
 static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
@@ -89,13 +51,25 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	}
 	if (verdict == MALFORMED)
 		shunt_count(s, SHUNT_CNT_DECAP_MALFORMED);
-	if (verdict == OTHER || verdict == MALFORMED ||
-	    (verdict == PLAIN && !all))
+	if (verdict == OTHER || verdict == MALFORMED)
 		return TC_ACT_UNSPEC;
 	f = flow_find(s, &fr.key, &slot);
+	if (f && f->path == SHUNT_PATH_MESSAGE && verdict != PROBE) {
+		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
+
+		/* Packet pointers don't survive it: 1a4607ffba35 (6.13) */
+		if (late == LATE_FIN || (late == LATE_ACK && all)) {
+			bpf_tail_call_static(skb, &stages, SHUNT_TAIL_HOLD);
+			return TC_ACT_SHOT;
+		}
+		if (late == LATE_DROP) {
+			shunt_count(s, SHUNT_CNT_MSG_LATE_RX);
+			return TC_ACT_SHOT;
+		}
+	}
 	now = now_ns();
 	if (verdict == PLAIN) {
-		if (f)
+		if (f && all)
 			track_rx(f, fr.l4, fr.payload, true, now);
 		return TC_ACT_UNSPEC;
 	}
@@ -170,7 +144,7 @@ static __always_inline bool first_packet(const struct frame *fr,
 	if (verdict == SEGMENT &&
 	    (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 || !t->ack))
 		return false;
-	return flow_create(&fr->key, hs, now_ns());
+	return flow_create(&fr->key, hs, now_ns(), true);
 }
 
 /* A program of its own, so that the common ones stay small for the verifier. */

@@ -6,6 +6,7 @@
  * be sent on any device: XDP_TX into a veth whose peer runs no NAPI is lost.
  */
 #include "ingress.h"
+#include "late.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -49,6 +50,18 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	f = flow_find(s, &fr.key, &slot);
 	if (!f)
 		return XDP_PASS;
+	if (f->path == SHUNT_PATH_MESSAGE) {
+		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
+
+		if (late == LATE_FIN)
+			return XDP_PASS; /* TC ingress may hold it */
+		if (late == LATE_ACK)
+			unacknowledge(fr.l4);
+		if (late == LATE_DROP) {
+			shunt_count(s, SHUNT_CNT_MSG_LATE_RX);
+			return XDP_DROP;
+		}
+	}
 	now = now_ns();
 	if (verdict == PLAIN) {
 		track_rx(f, fr.l4, fr.payload, true, now);

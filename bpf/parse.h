@@ -15,6 +15,13 @@ struct ip_view {
 	__u8 tos;
 };
 
+/* The connections that the proxies have with each other. */
+static __always_inline bool is_control(const struct shunt_key *k)
+{
+	return k->lport == bpf_htons(SHUNT_PORT) ||
+	       k->rport == bpf_htons(SHUNT_PORT);
+}
+
 static __always_inline bool is_v4(const struct shunt_addr *a)
 {
 	return !a->w[0] && !a->w[1] && a->w[2] == bpf_htonl(0xffff);

@@ -5,6 +5,7 @@
  * a cgroup, it sees sockets of every network namespace: ours are told by
  * cookie.
  */
+#include "enrol.h"
 #include "flow.h"
 #include "policy.h"
 
@@ -39,7 +40,7 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 } __attribute__((preserve_access_index));
 
-struct sock {
+struct sock___cgroup {
 	struct sock_cgroup_data sk_cgrp_data;
 } __attribute__((preserve_access_index));
 
@@ -63,7 +64,8 @@ static __always_inline void find_cgroup(struct bpf_sock_ops *ctx,
 					struct policy_cgroup *c)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct sock *full = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
+	struct sock___cgroup *full =
+		sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
 	struct cgroup *cg;
 
 	if (!full)
@@ -172,14 +174,18 @@ SEC("sockops")
 int shunt_sock_ops(struct bpf_sock_ops *ctx)
 {
 	struct shunt_key k KEY_ALIGNED;
+	__u32 state = 0;
 
 	/* Called many times per connection: first what costs nothing. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[1] == BPF_TCP_CLOSE)
+		state = ctx->args[1];
+		if (state == BPF_TCP_CLOSE || state == BPF_TCP_FIN_WAIT1 ||
+		    state == BPF_TCP_LAST_ACK)
 			break;
 		return 1;
 	default:
@@ -188,13 +194,17 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 	if (bpf_get_netns_cookie(ctx) != cfg_netns_cookie || sock_key(ctx, &k))
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_STATE_CB) {
-		on_close(&k);
+		stream_state(ctx, &k, state);
+		if (state == BPF_TCP_CLOSE)
+			on_close(&k);
 		return 1;
 	}
-	if (is_loopback(&k.remote))
+	if (is_loopback(&k.remote) || is_control(&k))
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		on_connect(ctx, &k);
+	else
+		enrol(ctx, &k);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 					       BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;

@@ -66,9 +66,11 @@ static __always_inline void retransmission(struct shunt_flow *f, __u64 now)
 		doubt(f, SHUNT_REASON_STALLED, now);
 }
 
-/* A segment on its way out. payload may be a whole GSO packet's. */
-static __always_inline void
-track_tx(struct shunt_flow *f, const struct tcphdr *t, __u32 payload, __u64 now)
+/* A segment on its way out. payload may be a whole GSO packet's. A late one
+ * (late.h) is sent again as long as the peer holds it, which is no bad sign. */
+static __always_inline void track_tx(struct shunt_flow *f,
+				     const struct tcphdr *t, __u32 payload,
+				     bool late, __u64 now)
 {
 	__u32 seq = bpf_ntohl(t->seq), next = seq + payload + t->fin;
 	__u32 ack = bpf_ntohl(t->ack_seq);
@@ -81,7 +83,7 @@ track_tx(struct shunt_flow *f, const struct tcphdr *t, __u32 payload, __u64 now)
 		/* Data after an end (a forged RST): it lives. */
 		if (payload && f->life == SHUNT_ENDED)
 			f->life = SHUNT_LIVE;
-	} else if (seq != f->tx_next && !t->rst) {
+	} else if (seq != f->tx_next && !t->rst && !late) {
 		/* Data or a FIN again, or a probe of a closed window or an idle
 		 * connection, which repeats a number without its byte. A plain
 		 * acknowledgement stands at tx_next. */

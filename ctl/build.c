@@ -6,6 +6,7 @@
 #include "deploy.h"
 #include "hop.h"
 #include "instance.h"
+#include "message.h"
 #include "out.h"
 #include "teardown.h"
 #include "transport.h"
@@ -43,6 +44,9 @@ static const struct {
 	{SHUNT_TAIL_ICMP, "shunt_icmp"},
 	{SHUNT_TAIL_ADOPT, "shunt_adopt"},
 	{SHUNT_TAIL_INGRESS, "shunt_ingress_slow"},
+	{SHUNT_TAIL_LATE_OUT, "shunt_late_out"},
+	{SHUNT_TAIL_EGRESS, "shunt_egress"},
+	{SHUNT_TAIL_HOLD, "shunt_hold"},
 };
 
 /* ---- nothing changes here ---- */
@@ -119,6 +123,9 @@ static int configure(const struct build *b, struct shunt_bpf *skel)
 				  planned(b, SHUNT_INGRESS_TC));
 	bpf_program__set_autoload(skel->progs.shunt_ingress_xdp,
 				  planned(b, SHUNT_INGRESS_XDP));
+	err = message_configure(skel->obj, b->options->message.on);
+	if (err)
+		return err;
 	err = bpf_map__set_max_entries(skel->maps.flow_index, flows);
 	if (!err)
 		/* Slot 0 is never used: 0 means "no flow" on the wire. */
@@ -171,6 +178,9 @@ static int fill_stages(const struct shunt_bpf *skel)
 			return shunt_err(-ENOENT, "program %s is missing",
 					 stages[i].program);
 		fd = bpf_program__fd(prog);
+		/* Of the message path, which is off. */
+		if (fd < 0)
+			continue;
 		err = bpf_map_update_elem(array, &at, &fd, BPF_ANY);
 		if (err)
 			return shunt_err(err, "map stages: %s", strerror(-err));
@@ -186,6 +196,7 @@ static int write_settings(const struct build *b, const struct shunt_bpf *skel)
 		.netns_cookie = b->host.netns_cookie,
 		.started_ns = now_ns(),
 		.cgroup = b->cgroup.id,
+		.message_path = b->options->message.on,
 	};
 	struct shunt_transport all[SHUNT_MAX_TRANSPORTS];
 	__u32 zero = 0;
@@ -233,6 +244,8 @@ static int load(const struct build *b)
 		err = deploy_builtins(b->dir);
 	if (!err)
 		err = write_settings(b, skel);
+	if (!err && b->options->message.on)
+		err = message_set_limits(b->dir, &b->options->message);
 out:
 	shunt_bpf__destroy(skel);
 	return err;
@@ -246,7 +259,9 @@ int build_try(void)
 	skel = shunt_bpf__open();
 	if (!skel)
 		return -errno;
-	err = bpf_map__set_max_entries(skel->maps.flow_index, 1);
+	err = message_configure(skel->obj, false);
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.flow_index, 1);
 	if (!err)
 		err = bpf_map__set_max_entries(skel->maps.flows, 2);
 	if (!err)
@@ -323,8 +338,23 @@ static int build(struct build *b)
 		err = attach(b);
 	if (!err)
 		err = make_hops(b);
+	if (!err && b->options->message.on)
+		err = message_attach(b->dir, &b->cgroup);
 	if (!err)
 		err = attach_sock_ops(b->dir, &b->cgroup);
+	return err;
+}
+
+/* It opens what is pinned by name, so not before it has its final name. */
+static int start_proxy(struct build *b)
+{
+	int err;
+
+	if (!b->options->message.on)
+		return 0;
+	err = proxy_start(b->final);
+	if (err)
+		teardown(&b->host, b->final);
 	return err;
 }
 
@@ -349,6 +379,8 @@ int instance_up(const struct up_options *options)
 	err = check_devices(b);
 	if (!err)
 		err = probes_check(options->probes, options->n_probes);
+	if (!err && options->message.on)
+		err = probes_check(probes_message, n_probes_message);
 	if (!err)
 		err = host_enter(&b->host);
 	if (!err)
@@ -377,6 +409,8 @@ int instance_up(const struct up_options *options)
 	if (err)
 		teardown(&b->host, b->dir);
 	else
+		err = start_proxy(b);
+	if (!err)
 		say_what_was_chosen(b);
 out:
 	cgroup_close(&b->cgroup);

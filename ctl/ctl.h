@@ -95,10 +95,13 @@ struct device_list {
 };
 
 int device_option(struct context *ctx, struct device_list *list, int opt);
-/* --path: the message path is not there yet, which deserves to be said. */
-int parse_path(const struct context *ctx, const char *text);
+/* --path: is there one of that name? Complains if not. */
+int check_path(const struct context *ctx, const char *text);
 /* The whole of text is a number from lo to hi, else -EINVAL. */
 int parse_number(const char *text, unsigned long lo, unsigned long hi,
 		 unsigned long *value);
+/* The same for bytes: "4096", "64K", "128M", "2G". */
+int parse_size(const char *text, unsigned long long lo, unsigned long long hi,
+	       __u64 *value);
 
 #endif

@@ -128,6 +128,9 @@ static void check_kernel(struct report *report)
 	run_probes(report, probes_required, n_probes_required, MISSING);
 	check_programs(report);
 	run_probes(report, probes_optional, n_probes_optional, WARN);
+	run_probes(report, probes_message, n_probes_message, WARN);
+	run_probes(report, probes_message_optional, n_probes_message_optional,
+		   WARN);
 }
 
 /* ---- a device ---- */

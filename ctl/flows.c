@@ -5,6 +5,7 @@
 #include "live.h"
 #include "out.h"
 #include "rules.h"
+#include "streams.h"
 #include "table.h"
 #include "transport.h"
 
@@ -31,6 +32,7 @@ static const char help[] =
 	"  fallback    was on the transport, is on TCP again\n"
 	"  closed      the connection has ended\n"
 	"  TX, RX      bytes of payload sent and received over the transport\n"
+	"  MSG-TX, MSG-RX  … over the message path (only where that is up)\n"
 	"\n"
 	"  fallback    sends flows back to TCP at once, with nothing lost, "
 	"where\n"
@@ -51,10 +53,12 @@ struct row {
 	__u8 path;
 	__u8 coverage;
 	__u8 reason;
+	__u32 token;
 	__u64 tx_bytes;
 	__u64 rx_bytes;
 	__u64 created_ns;
 	__u64 seen_ns;
+	struct shunt_stream stream; /* on the message path; else all zero */
 };
 
 struct list {
@@ -64,6 +68,8 @@ struct list {
 	__u64 now;
 	int index; /* map flow_index */
 	int flows; /* map flows */
+	bool message_path;
+	struct streams streams;
 	struct shunt_transport transports[SHUNT_MAX_TRANSPORTS];
 };
 
@@ -96,6 +102,7 @@ static int add_flow(const void *key, const void *value, void *arg)
 				    ? SHUNT_COVERAGE_HEADERS
 				    : SHUNT_COVERAGE_FULL,
 		.reason = flow->reason,
+		.token = flow->token_local,
 		.tx_bytes = flow->tx_bytes,
 		.rx_bytes = flow->rx_bytes,
 		.created_ns = flow->created_ns,
@@ -104,6 +111,7 @@ static int add_flow(const void *key, const void *value, void *arg)
 
 	if (!row.id || flow_state(flow, list->now, &row.state))
 		return 0;
+	streams_find(&list->streams, &row.key, row.token, &row.stream);
 	return add_row(list, &row);
 }
 
@@ -141,7 +149,7 @@ static int add_handshake(const void *key, const void *value, void *arg)
 							: SHUNT_STATE_TCP,
 		.role = hs->role,
 		.transport = hs->transport,
-		.path = hs->wish.path,
+		.path = hs->stage == SHUNT_HS_INTENT ? hs->wish.path : hs->path,
 		.coverage = hs->coverage,
 		.reason = handshake_reason(hs, list->now),
 		.created_ns = hs->created_ns,
@@ -160,6 +168,9 @@ static int collect(const struct instance *in, struct list *list)
 
 	list->now = now_ns();
 	err = transport_read_all(in->dir, list->transports);
+	list->message_path = in->settings.message_path;
+	if (!err && list->message_path)
+		err = streams_read(in, &list->streams);
 	if (err)
 		return err;
 	list->index = instance_map(in, "flow_index");
@@ -187,8 +198,8 @@ static json_t *row_json(const struct list *list, const struct row *row)
 	char local[ENDPOINT_LEN], remote[ENDPOINT_LEN];
 
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:f,"
-		" s:f}",
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I,"
+		" s:s, s:s, s:i, s:f, s:f}",
 		"local",
 		format_endpoint(local, &row->key.local, row->key.lport),
 		"remote",
@@ -198,7 +209,11 @@ static json_t *row_json(const struct list *list, const struct row *row)
 		path_name(row->path), "coverage", coverage_name(row->coverage),
 		"state", state_name(row->state), "reason",
 		reason_name(row->reason), "tx_bytes", (json_int_t)row->tx_bytes,
-		"rx_bytes", (json_int_t)row->rx_bytes, "id", row->id, "age",
+		"rx_bytes", (json_int_t)row->rx_bytes, "message_tx_bytes",
+		(json_int_t)row->stream.tx_bytes, "message_rx_bytes",
+		(json_int_t)row->stream.rx_bytes, "message_tx",
+		stream_tx_name(row->stream.tx), "message_rx",
+		stream_rx_name(row->stream.rx), "id", row->id, "age",
 		seconds(ns_since(list->now, row->created_ns)), "idle",
 		seconds(ns_since(list->now, row->seen_ns)));
 }
@@ -241,8 +256,9 @@ static void print_table(const struct list *list)
 		if (len > remote_width)
 			remote_width = len;
 	}
-	printf("%-*s   %-*s %-10s %4s %4s %s\n", local_width, "LOCAL",
-	       remote_width, "REMOTE", "STATE", "TX", "RX", "VIA/WHY");
+	printf("%-*s   %-*s %-10s %4s %4s %s%s\n", local_width, "LOCAL",
+	       remote_width, "REMOTE", "STATE", "TX", "RX",
+	       list->message_path ? "MSG-TX MSG-RX " : "", "VIA/WHY");
 	for (size_t i = 0; i < list->n; i++) {
 		const struct row *row = &list->rows[i];
 		const char *note;
@@ -255,13 +271,18 @@ static void print_table(const struct list *list)
 				       row->state == SHUNT_STATE_CLOSED
 			       ? via
 			       : reason_name(row->reason);
-		printf("%-*s %c %-*s %-10s %4s %4s %s\n", local_width,
+		printf("%-*s %c %-*s %-10s %4s %4s ", local_width,
 		       format_endpoint(local, &row->key.local, row->key.lport),
 		       row->role == SHUNT_ROLE_ACTIVE ? '>' : '<', remote_width,
 		       format_endpoint(remote, &row->key.remote,
 				       row->key.rport),
 		       state_name(row->state), format_size(tx, row->tx_bytes),
-		       format_size(rx, row->rx_bytes), note);
+		       format_size(rx, row->rx_bytes));
+		if (list->message_path)
+			printf("%6s %6s ",
+			       format_size(tx, row->stream.tx_bytes),
+			       format_size(rx, row->stream.rx_bytes));
+		puts(note);
 	}
 }
 
@@ -285,6 +306,7 @@ static int run_list(struct context *ctx, int argc, char **argv)
 	else if (!err)
 		print_table(&list);
 	free(list.rows);
+	streams_free(&list.streams);
 	return err;
 }
 

@@ -9,6 +9,7 @@
 
 #include "attach.h"
 #include "host.h"
+#include "message.h"
 #include "pins.h"
 #include "probe.h"
 #include "wish.h"
@@ -29,6 +30,7 @@ struct up_options {
 	enum attach_choice attach;
 	__u32 max_flows;
 	struct wish_text wish; /* of connections that no rule matches */
+	struct message_options message;
 	/* What the kernel must have: probes_required, or a test's. */
 	const struct probe *probes;
 	size_t n_probes;

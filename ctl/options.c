@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Options, the same in every sub-command. */
 #include "ctl.h"
+#include "out.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -124,14 +125,12 @@ int device_option(struct context *ctx, struct device_list *list, int opt)
 	}
 }
 
-int parse_path(const struct context *ctx, const char *text)
+int check_path(const struct context *ctx, const char *text)
 {
-	if (!strcmp(text, "segment"))
-		return 0;
-	if (!strcmp(text, "message"))
-		return shunt_usage(ctx, "--path message: not available in this "
-					"build; use segment");
-	return shunt_usage(ctx, "--path is segment, not '%s'", text);
+	for (int i = 0; i < SHUNT_PATH_MAX; i++)
+		if (!strcmp(text, path_name(i)))
+			return 0;
+	return shunt_usage(ctx, "--path is segment or message, not '%s'", text);
 }
 
 int parse_number(const char *text, unsigned long lo, unsigned long hi,
@@ -146,5 +145,28 @@ int parse_number(const char *text, unsigned long lo, unsigned long hi,
 	*value = strtoul(text, &end, 10);
 	if (errno || *end || *value < lo || *value > hi)
 		return -EINVAL;
+	return 0;
+}
+
+int parse_size(const char *text, unsigned long long lo, unsigned long long hi,
+	       __u64 *value)
+{
+	unsigned long long n;
+	int shift = 0;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*end == 'K' || *end == 'k')
+		shift = 10;
+	else if (*end == 'M' || *end == 'm')
+		shift = 20;
+	else if (*end == 'G' || *end == 'g')
+		shift = 30;
+	if (errno || end[shift ? 1 : 0] || n > hi >> shift || n << shift < lo)
+		return -EINVAL;
+	*value = n << shift;
 	return 0;
 }

@@ -17,7 +17,7 @@
 static const char help[] =
 	"usage: shunt policy add [--to PREFIX] [--port N[-M]] [--cgroup PATH]\n"
 	"                        [--transport T[,T...]] [--coverage C]\n"
-	"                        [--path segment] [--at N]\n"
+	"                        [--path P] [--at N]\n"
 	"       shunt policy del N\n"
 	"       shunt policy list [-j]\n"
 	"\n"
@@ -44,8 +44,21 @@ static const char help[] =
 	"of\n"
 	"                 being sent again. Both ends' policies have to say "
 	"so\n"
-	"  --path P       segment (the default)\n"
+	"  --path P       segment (the default), or message: for requests and\n"
+	"                 answers, not for bulk, and where both ends were "
+	"started\n"
+	"                 with `shunt up --message-path`; else segment is "
+	"used\n"
 	"  --at N         becomes rule N; without: the last one\n"
+	"\n"
+	"What sockets on the message path can't do, and programs that need it\n"
+	"must stay on the segment path: MSG_WAITALL, splice() and sendfile() "
+	"from\n"
+	"the socket, urgent data, SIOCOUTQ, MSG_ZEROCOPY. SO_RCVLOWAT, "
+	"SO_ZEROCOPY\n"
+	"and kTLS are noticed and keep a connection off it. FIONREAD depends "
+	"on the\n"
+	"kernel: see `shunt doctor`.\n"
 	"\n"
 	"example: shunt policy add --to 10.1.0.0/16 --port 22 --transport "
 	"tcp\n";
@@ -100,8 +113,9 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 			add->wish.coverage = optarg;
 			break;
 		case 'P':
-			if (parse_path(ctx, optarg))
+			if (check_path(ctx, optarg))
 				return -SHUNT_EUSAGE;
+			add->wish.path = optarg;
 			break;
 		case 'a':
 			if (parse_number(optarg, 1, SHUNT_MAX_RULES, &add->at))

@@ -5,6 +5,8 @@
 #include "attach.h"
 #include "ctl.h"
 #include "host.h"
+#include "message.h"
+#include "sockmap.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -149,6 +151,60 @@ const struct probe probes_optional[] = {
 };
 
 const size_t n_probes_optional = ARRAY_SIZE(probes_optional);
+
+static int probe_reader(char *detail, size_t size)
+{
+	const char *by = message_reader();
+
+	if (!by)
+		return -ENOTSUP;
+	snprintf(detail, size, "by %s", by);
+	return 0;
+}
+
+static int probe_wakeups(char *detail, size_t size)
+{
+	unsigned failures = sockmap_try();
+
+	if (failures & SOCKMAP_NONE)
+		return geteuid() ? -EPERM : -ENOTSUP;
+	snprintf(detail, size, "recv() %s, epoll %s, EPOLLET %s",
+		 failures & SOCKMAP_RECV ? "not" : "yes",
+		 failures & SOCKMAP_LEVEL ? "not" : "yes",
+		 failures & SOCKMAP_EDGE ? "not" : "yes");
+	return failures & (SOCKMAP_RECV | SOCKMAP_LEVEL | SOCKMAP_EDGE)
+		       ? -ENOTSUP
+		       : 0;
+}
+
+static int probe_fionread(char *detail, size_t size)
+{
+	const unsigned both = SOCKMAP_FIONREAD | SOCKMAP_FIONREAD_TCP;
+	unsigned failures = sockmap_try();
+
+	if (failures & SOCKMAP_NONE)
+		return geteuid() ? -EPERM : -ENOTSUP;
+	snprintf(detail, size, "messages %s, TCP's own bytes %s",
+		 failures & SOCKMAP_FIONREAD ? "not" : "yes",
+		 failures & SOCKMAP_FIONREAD_TCP ? "not" : "yes");
+	return failures & both ? -ENOTSUP : 0;
+}
+
+const struct probe probes_message[] = {
+	{"message path: what applications have read", probe_reader,
+	 "needs fexit programs, or the tracepoint sock_recv_length (6.3)"},
+	{"message path: wake-ups by sockmap", probe_wakeups,
+	 "a bug of this kernel's, like 929e30f93125; use the segment path"},
+};
+
+const size_t n_probes_message = ARRAY_SIZE(probes_message);
+
+const struct probe probes_message_optional[] = {
+	{"message path: FIONREAD", probe_fionread,
+	 "shows too little; who needs it belongs on the segment path"},
+};
+
+const size_t n_probes_message_optional = ARRAY_SIZE(probes_message_optional);
 
 int probes_check(const struct probe *probes, size_t n)
 {

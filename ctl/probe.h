@@ -19,6 +19,13 @@ extern const size_t n_probes_required;
 extern const struct probe probes_optional[];
 extern const size_t n_probes_optional;
 
+/* Without one of these the message path cannot. */
+extern const struct probe probes_message[];
+extern const size_t n_probes_message;
+/* It works without these, but applications may notice. */
+extern const struct probe probes_message_optional[];
+extern const size_t n_probes_message_optional;
+
 /* Names the first that is missing. */
 int probes_check(const struct probe *probes, size_t n);
 

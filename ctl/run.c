@@ -19,7 +19,7 @@
 
 static const char help[] =
 	"usage: shunt run [--transport T[,T...]] [--coverage C]\n"
-	"                 [--path segment] [--] CMD [ARG...]\n"
+	"                 [--path P] [--] CMD [ARG...]\n"
 	"\n"
 	"Runs a command whose connections go over this transport, whatever "
 	"the\n"
@@ -32,7 +32,8 @@ static const char help[] =
 	"                 this command alone\n"
 	"  --coverage C   full (default) or headers: see `shunt policy "
 	"--help`\n"
-	"  --path P       segment (the default)\n"
+	"  --path P       segment (the default) or message: see `shunt policy\n"
+	"                 --help`\n"
 	"\n"
 	"The exit code is the command's, 128 + N if signal N ended it, 126 or\n"
 	"127 if it could not be started.\n"
@@ -275,8 +276,9 @@ static int run(struct context *ctx, int argc, char **argv)
 			run.wish.coverage = optarg;
 			break;
 		case 'P':
-			if (parse_path(ctx, optarg))
+			if (check_path(ctx, optarg))
 				return -SHUNT_EUSAGE;
+			run.wish.path = optarg;
 			break;
 		default:
 			return -SHUNT_EUSAGE;

@@ -2,6 +2,7 @@
 /* shunt stats */
 #include "ctl.h"
 #include "instance.h"
+#include "message.h"
 #include "out.h"
 
 #include <bpf/bpf.h>
@@ -26,6 +27,8 @@ static const char help[] =
 struct sums {
 	__u64 counters[SHUNT_CNT_MAX];
 	__u64 reasons[SHUNT_REASON_MAX];
+	bool message_path;
+	struct shunt_proxy proxy;
 };
 
 static int read_counters(const struct instance *in, struct sums *sums)
@@ -57,6 +60,35 @@ static int read_counters(const struct instance *in, struct sums *sums)
 	return err;
 }
 
+static json_t *proxy_json(const struct shunt_proxy *proxy)
+{
+	json_t *json = json_object();
+	const char *name, *text;
+	__u64 value;
+
+	for (unsigned i = 0; (name = proxy_counter(proxy, i, &text, &value));
+	     i++)
+		json_object_set_new(json, name, json_integer(value));
+	return json;
+}
+
+static void print_proxy(const struct shunt_proxy *proxy, bool all)
+{
+	const char *name, *text;
+	bool any = false;
+	__u64 value;
+
+	for (unsigned i = 0; (name = proxy_counter(proxy, i, &text, &value));
+	     i++) {
+		if (!value && !all)
+			continue;
+		if (!any)
+			puts("\nThe proxy of the message path:");
+		any = true;
+		printf("%12llu  %-16s %s\n", value, name, text);
+	}
+}
+
 static int print_object(const struct sums *sums)
 {
 	json_t *json = json_object(), *reasons = json_object();
@@ -68,6 +100,8 @@ static int print_object(const struct sums *sums)
 		json_object_set_new(reasons, reason_name(i),
 				    json_integer(sums->reasons[i]));
 	json_object_set_new(json, "stayed_tcp", reasons);
+	if (sums->message_path)
+		json_object_set_new(json, "proxy", proxy_json(&sums->proxy));
 	return print_json(json);
 }
 
@@ -97,6 +131,8 @@ static void print_text(const struct sums *s, bool all)
 		printf("%12llu  %-16s %s\n", s->reasons[i], reason_name(i),
 		       reason_text(i));
 	}
+	if (s->message_path)
+		print_proxy(&s->proxy, all);
 }
 
 static int run(struct context *ctx, int argc, char **argv)
@@ -127,6 +163,9 @@ static int run(struct context *ctx, int argc, char **argv)
 	if (err)
 		return err;
 	err = read_counters(&in, &sums);
+	sums.message_path = in.settings.message_path;
+	if (!err && sums.message_path)
+		err = proxy_read(in.dir, &sums.proxy);
 	instance_close(&in);
 	if (err)
 		return err;

@@ -3,6 +3,7 @@
 #include "ctl.h"
 #include "hop.h"
 #include "instance.h"
+#include "message.h"
 #include "out.h"
 #include "table.h"
 #include "transport.h"
@@ -40,6 +41,8 @@ struct status {
 	unsigned rules;
 	__u64 up_ns;
 	char since[32];
+	struct shunt_proxy proxy; /* if settings.message_path */
+	bool proxy_alive;
 };
 
 static int count_flow(const void *key, const void *value, void *arg)
@@ -85,6 +88,8 @@ static int collect(const struct instance *in, struct status *st)
 	err = transport_read_all(in->dir, st->transports);
 	if (err)
 		return err;
+	if (settings->message_path && !proxy_read(in->dir, &st->proxy))
+		st->proxy_alive = proxy_alive(&st->proxy);
 	fd = instance_map(in, "flows");
 	if (fd < 0)
 		return fd;
@@ -98,6 +103,42 @@ static bool hop_of(const struct status *st, int i, char hop[static IFNAMSIZ])
 {
 	hop[0] = '\0';
 	return hop_name(st->in->dir, st->devices[i].ifindex, hop);
+}
+
+static const char *proxy_state(const struct status *st)
+{
+	if (!st->proxy_alive)
+		return "dead";
+	return st->proxy.up ? "up" : "starting";
+}
+
+/* null: the message path is off. */
+static json_t *message_path_json(const struct status *st)
+{
+	if (!st->in->settings.message_path)
+		return json_null();
+	return json_pack("{s:s, s:i, s:i, s:i, s:I, s:I, s:I}", "proxy",
+			 proxy_state(st), "pid", st->proxy.supervisor, "worker",
+			 st->proxy.worker, "restarts", st->proxy.restarts,
+			 "memory",
+			 (json_int_t)(st->proxy.charged - st->proxy.released),
+			 "memory_limit", (json_int_t)st->proxy.total_limit,
+			 "stream_limit", (json_int_t)st->proxy.stream_limit);
+}
+
+static void print_message_path(const struct status *st)
+{
+	char used[SIZE_LEN], limit[SIZE_LEN];
+
+	if (!st->in->settings.message_path)
+		return;
+	printf("messages   proxy %s, pid %u", proxy_state(st),
+	       st->proxy.supervisor);
+	if (st->proxy.restarts)
+		printf(", restarted %u times", st->proxy.restarts);
+	printf("; undelivered %s of %s\n",
+	       format_size(used, st->proxy.charged - st->proxy.released),
+	       format_size(limit, st->proxy.total_limit));
 }
 
 static int print_object(const struct status *st)
@@ -130,7 +171,7 @@ static int print_object(const struct status *st)
 						  SHUNT_T_GSO));
 	return print_json(json_pack(
 		"{s:I, s:i, s:s, s:f, s:o, s:s, s:b, s:o, s:{s:i, s:i, s:i},"
-		" s:{s:o, s:s, s:s}, s:i}",
+		" s:{s:o, s:s, s:s}, s:i, s:o}",
 		"netns_cookie", (json_int_t)settings->netns_cookie, "abi",
 		settings->abi, "since", st->since, "uptime", seconds(st->up_ns),
 		"devices", devices, "cgroup", st->cgroup, "cgroup_attached",
@@ -139,7 +180,8 @@ static int print_object(const struct status *st)
 		settings->max_flows, "default", "transports",
 		wish_json(&settings->wish, st->transports), "coverage",
 		coverage_name(settings->wish.coverage), "path",
-		path_name(settings->wish.path), "rules", st->rules));
+		path_name(settings->wish.path), "rules", st->rules,
+		"message_path", message_path_json(st)));
 }
 
 static void print_text(const struct status *st)
@@ -172,6 +214,7 @@ static void print_text(const struct status *st)
 	       st->rules == 1 ? "" : "s",
 	       wish_format(wish, &settings->wish, st->transports),
 	       path_name(settings->wish.path));
+	print_message_path(st);
 }
 
 static int run(struct context *ctx, int argc, char **argv)

@@ -7,6 +7,7 @@
 #include "ctl.h"
 #include "hop.h"
 #include "instance.h"
+#include "message.h"
 #include "pins.h"
 
 #include <bpf/bpf.h>
@@ -76,8 +77,11 @@ void teardown(const struct host *host, const char *dir)
 	struct shunt_device devices[SHUNT_MAX_DEVICES];
 	unsigned n = read_devices(dir, devices);
 
-	/* First no new connections, then no encap, and decap to the last. */
+	/* First no new connections, then no encap, and decap to the last. The
+	 * proxy still has to reset what it can't finish. */
 	detach_sock_ops(dir);
+	proxy_stop(dir);
+	message_detach(dir);
 	for (unsigned i = 0; i < n; i++)
 		detach_egress(dir, i, &devices[i]);
 	for (unsigned i = 0; i < n; i++)

@@ -10,6 +10,7 @@ static const char help[] =
 	"usage: shunt up --dev IF... [--cgroup PATH] [--ingress auto|xdp|tc]\n"
 	"                [--attach auto|tcx|clsact] [--flows N]\n"
 	"                [--default T[,T...]] [--coverage full|headers]\n"
+	"                [--message-path] [--message-memory SIZE]\n"
 	"\n"
 	"Starts shunt in this network namespace, on these devices. Everything\n"
 	"stays in the kernel when the command has ended, until `shunt down`.\n"
@@ -33,10 +34,18 @@ static const char help[] =
 	"policy\n"
 	"                   matches, in order: udp (default), udplite, tcp\n"
 	"  --coverage C     for these: see `shunt policy --help`\n"
+	"  --message-path   also start shunt-proxy, so that rules and peers "
+	"can\n"
+	"                   ask for the path `message`\n"
+	"  --message-memory SIZE  limit on the memory of what is undelivered "
+	"on\n"
+	"                   that path, like 64M (default 128M)\n"
 	"\n"
 	"example: shunt up --dev eth0 eth1 --ingress tc\n";
 
-#define MAX_FLOWS 1000000
+#define MAX_FLOWS  1000000
+#define MIN_MEMORY (1ULL << 20)
+#define MAX_MEMORY (64ULL << 30)
 
 static const char *const ingress_choices[] = {
 	[INGRESS_AUTO] = "auto",
@@ -79,6 +88,8 @@ static int parse(struct context *ctx, int argc, char **argv,
 		{"flows", required_argument, NULL, 'f'},
 		{"default", required_argument, NULL, 't'},
 		{"coverage", required_argument, NULL, 'C'},
+		{"message-path", no_argument, NULL, 'm'},
+		{"message-memory", required_argument, NULL, 'M'},
 		{},
 	};
 	unsigned long number;
@@ -119,6 +130,18 @@ static int parse(struct context *ctx, int argc, char **argv,
 		case 'C':
 			up->wish.coverage = optarg;
 			break;
+		case 'm':
+			up->message.on = true;
+			break;
+		case 'M':
+			if (parse_size(optarg, MIN_MEMORY, MAX_MEMORY,
+				       &up->message.memory))
+				return shunt_usage(
+					ctx,
+					"up: --message-memory is 1M to 64G, "
+					"not '%s'",
+					optarg);
+			break;
 		}
 	}
 	if (optind < argc)
@@ -138,6 +161,7 @@ static int run(struct context *ctx, int argc, char **argv)
 	struct up_options up = {
 		.max_flows = SHUNT_MAX_FLOWS,
 		.wish = WISH_TEXT,
+		.message.memory = SHUNT_MSG_TOTAL_LIMIT,
 		.probes = probes_required,
 		.n_probes = n_probes_required,
 	};

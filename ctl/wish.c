@@ -65,7 +65,6 @@ int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 	int n = 0, err;
 
 	memset(wish, 0, sizeof(*wish));
-	wish->path = SHUNT_PATH_SEGMENT;
 	if (snprintf(list, sizeof(list), "%s", text->transports) >=
 	    (int)sizeof(list))
 		return shunt_err(-EINVAL, "--transport: the list is too long");
@@ -79,6 +78,9 @@ int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 					 "which is always possible",
 					 text->transports);
 	}
+	for (int i = 0; i < SHUNT_PATH_MAX; i++)
+		if (!strcmp(text->path, path_name(i)))
+			wish->path = i;
 	err = parse_coverage(text->coverage, wish);
 	if (!err)
 		err = check_coverage(wish, all, text->transports);

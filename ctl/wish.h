@@ -6,15 +6,17 @@
 #include <jansson.h>
 #include <shunt/shared.h>
 
-/* As the options --transport and --coverage have it. */
+/* As the options --transport, --coverage and --path have it; the path has been
+ * checked. */
 struct wish_text {
 	const char *transports;
 	const char *coverage;
+	const char *path;
 };
 
-#define WISH_TEXT                                       \
-	{                                               \
-		.transports = "udp", .coverage = "full" \
+#define WISH_TEXT                                                          \
+	{                                                                  \
+		.transports = "udp", .coverage = "full", .path = "segment" \
 	}
 
 /* Resolves names by `all`, an instance's transports. Explains its errors. */

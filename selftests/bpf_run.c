@@ -118,7 +118,10 @@ static int fill_maps(struct rig *r)
 	       put_prog(st, SHUNT_TAIL_ICMP, h->progs.shunt_icmp) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_IN, h->progs.shunt_probe_in) ?:
 	       put_prog(st, SHUNT_TAIL_ADOPT, h->progs.shunt_adopt) ?:
-	       put_prog(st, SHUNT_TAIL_INGRESS, h->progs.shunt_ingress_slow);
+	       put_prog(st, SHUNT_TAIL_INGRESS, h->progs.shunt_ingress_slow) ?:
+	       put_prog(st, SHUNT_TAIL_LATE_OUT, h->progs.shunt_late_out) ?:
+	       put_prog(st, SHUNT_TAIL_EGRESS, h->progs.shunt_egress) ?:
+	       put_prog(st, SHUNT_TAIL_HOLD, h->progs.shunt_hold);
 }
 
 static int load(struct rig *r, uint32_t max_flows)
@@ -140,6 +143,13 @@ static int load(struct rig *r, uint32_t max_flows)
 	bpf_map__set_max_entries(h->maps.flows, max_flows + 1);
 	bpf_map__set_max_entries(h->maps.handshakes, 256);
 	bpf_map__set_max_entries(h->maps.peers, 256);
+	bpf_map__set_max_entries(h->maps.streams, RIG_STREAMS + 1);
+	bpf_map__set_max_entries(h->maps.stream_index, RIG_STREAMS);
+	bpf_map__set_max_entries(h->maps.message_socks, RIG_STREAMS + 1);
+	bpf_map__set_max_entries(h->maps.message_events, 1 << 16);
+	/* Not every kernel allows them, see ctl/message.c. */
+	bpf_program__set_autoload(h->progs.shunt_msg_reader, false);
+	bpf_program__set_autoload(h->progs.shunt_msg_reader_tp, false);
 	err = shunt_bpf__load(h);
 	err = err ?: load_transports(r);
 	if (err) {

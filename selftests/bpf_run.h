@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 
+#include <shunt/message.h>
 #include <shunt/shared.h>
 
 #include "packet.h"
@@ -29,11 +30,15 @@ enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_HOP, RIG_PROGS };
 /* Flows are idle sooner than in earnest: a machine may be up for less. */
 #define RIG_IDLE_NS (2 * SHUNT_NSEC)
 
+/* Streams of the message path: numbers 1 to 8. */
+#define RIG_STREAMS 8
+
 struct rig {
 	struct shunt_bpf *hooks;
 	struct udp_bpf *udp;
 	struct udplite_bpf *udplite;
 	int prog[RIG_PROGS];
+	struct ring_buffer *events;
 	uint32_t max_flows;
 	uint32_t ifindex; /* device of the skbs; 0: loopback */
 	uint32_t ingress; /* the one they came in by; 0: none */
@@ -102,6 +107,14 @@ int flow_pair_lite(struct rig *r, const struct seg *s, bool headers);
 void flow_unlink(struct rig *r, const struct shunt_key *k);
 /* The slot of the key's flow, 0: none. */
 __u32 flow_slot(struct rig *r, const struct shunt_key *k);
+
+/* A stream of the flow, and its number known under the flow's key. */
+int stream_put(struct rig *r, __u32 number, const struct shunt_stream *s);
+int stream_get(struct rig *r, __u32 number, struct shunt_stream *s);
+/* Is there a proxy? */
+void proxy_put(struct rig *r, bool up);
+/* The next event for the proxy, 0: none. A frame goes to held. */
+__u32 event_get(struct rig *r, struct shunt_event *e, struct pkt *held);
 
 int hs_put(struct rig *r, const struct shunt_key *k,
 	   const struct shunt_handshake *hs);

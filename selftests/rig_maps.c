@@ -184,6 +184,64 @@ __u32 flow_slot(struct rig *r, const struct shunt_key *k)
 	return bpf_map_lookup_elem(MAP_FD(r, flow_index), k, &slot) ? 0 : slot;
 }
 
+int stream_put(struct rig *r, __u32 number, const struct shunt_stream *s)
+{
+	return map_put(MAP_FD(r, streams), number, s)
+		       ?: bpf_map_update_elem(MAP_FD(r, stream_index), &s->key,
+					      &number, BPF_ANY);
+}
+
+int stream_get(struct rig *r, __u32 number, struct shunt_stream *s)
+{
+	return bpf_map_lookup_elem(MAP_FD(r, streams), &number, s);
+}
+
+void proxy_put(struct rig *r, bool up)
+{
+	struct shunt_proxy p = {.up = up};
+
+	map_put(MAP_FD(r, message_proxy), 0, &p);
+}
+
+struct event_copy {
+	struct shunt_event *e;
+	struct pkt *held;
+	__u32 any;
+};
+
+static int copy_event(void *to, void *data, size_t size)
+{
+	struct event_copy *c = to;
+	const struct shunt_event *e = data;
+
+	if (size < sizeof(*e))
+		return -EINVAL;
+	memcpy(c->e, e, sizeof(*e));
+	if (e->type == SHUNT_EV_HELD && c->held) {
+		if (size < sizeof(*e) + e->length)
+			return -EINVAL;
+		c->held->len = e->length;
+		memcpy(c->held->b, e->frame, e->length);
+	}
+	c->any = 1;
+	return 1; /* one at a time */
+}
+
+__u32 event_get(struct rig *r, struct shunt_event *e, struct pkt *held)
+{
+	static struct rig *of;
+	static struct event_copy c;
+
+	if (!r->events || of != r) {
+		of = r;
+		r->events = ring_buffer__new(MAP_FD(r, message_events),
+					     copy_event, &c, NULL);
+	}
+	c = (struct event_copy){.e = e, .held = held};
+	ring_buffer__poll(r->events, 0);
+	return c.any;
+}
+
 int hs_put(struct rig *r, const struct shunt_key *k,
 	   const struct shunt_handshake *hs)
 {

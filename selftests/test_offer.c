@@ -265,4 +265,85 @@ TEST_F(offer, coverage_that_a_client_agrees_to)
 	}
 }
 
+/* ---- the path ---- */
+
+/* The path that is offered and the one that is had for it. A client offers the
+ * message path if its proxy is up, and takes no other than it has offered. */
+TEST_F(offer, path_that_a_client_agrees_to)
+{
+	for (int i = 0; i < 16; i++) {
+		bool wish = i & 1, up = i & 2, offered = wish && up;
+		struct shunt_wish m =
+			a_policy(SHUNT_UDP, 0, 0, SHUNT_COVERAGE_FULL);
+		struct wish w = a_wish(ANSWER);
+		struct shunt_flow f;
+		uint8_t reason;
+
+		m.path = wish ? SHUNT_PATH_MESSAGE : SHUNT_PATH_SEGMENT;
+		proxy_put(&self->r, up);
+		w.path = i >> 2; /* 2 and 3 don't exist */
+		f = answered(&self->r, &self->s, &m, &w, &reason);
+		find_wish(&self->out, &self->w);
+		if (w.path == 0 || (w.path == 1 && offered)) {
+			EXPECT_EQ(SHUNT_UDP, f.transport);
+			EXPECT_EQ(w.path, f.path);
+		} else {
+			EXPECT_EQ(0, f.transport);
+			EXPECT_EQ(SHUNT_REASON_REFUSED, reason);
+		}
+		send_syn(&self->r, &self->s, &m, &self->in, &self->out);
+		ASSERT_TRUE(find_wish(&self->out, &self->w));
+		EXPECT_EQ(offered, self->w.path);
+	}
+}
+
+/* A server agrees to the message path if its proxy is up, whatever its policy
+ * says. */
+TEST_F(offer, path_that_a_server_agrees_to)
+{
+	for (int i = 0; i < 8; i++) {
+		bool up = i & 1;
+		struct seg syn = seg_in(variant->v6), sa = self->s;
+		struct shunt_handshake hs;
+		struct wish w = a_wish(OFFER);
+
+		proxy_put(&self->r, up);
+		w.path = i >> 1;
+		make_syn(&syn);
+		syn.seq += 100 * (i + 1);
+		add_wish(&syn, &w);
+		pkt_seg(&self->in, &syn);
+		rig_run(&self->r, RIG_TC, &self->in, NULL);
+		ASSERT_EQ(0, hs_get(&self->r, &self->k, &hs));
+		EXPECT_EQ(up && w.path == 1, hs.path);
+		sa.options_len = 0;
+		make_synack(&sa);
+		sa.seq += 100 * (i + 1);
+		sa.ack = syn.seq + 1;
+		pkt_seg(&self->in, &sa);
+		rig_run(&self->r, RIG_EGRESS, &self->in, &self->out);
+		ASSERT_TRUE(find_wish(&self->out, &self->w));
+		EXPECT_EQ(ANSWER, self->w.type);
+		EXPECT_EQ(up && w.path == 1, self->w.path);
+	}
+}
+
+/* The proxies' own connections are left alone. */
+TEST_F(offer, control_connections_get_none)
+{
+	struct seg syn = seg_in(variant->v6);
+	struct wish w = a_wish(OFFER);
+	struct shunt_handshake hs;
+	struct shunt_key k;
+
+	syn.dport = GUE_PORT;
+	make_syn(&syn);
+	add_wish(&syn, &w);
+	k = key_of_receiver(&syn);
+	pkt_seg(&self->in, &syn);
+	EXPECT_EQ(V_TC_PASS, rig_run(&self->r, RIG_TC, &self->in, &self->out));
+	EXPECT_TRUE(pkt_same(&self->in, &self->out));
+	EXPECT_NE(0, hs_get(&self->r, &k, &hs));
+}
+
 RIG_HARNESS_MAIN(8)

@@ -196,8 +196,6 @@ static const struct {
 	{"no transport", {.version = 1, .type = OFFER}},
 	{"unknown ones",
 	 {.version = 1, .type = OFFER, .ids = {0xffff, 1, ID_UDP + 1}}},
-	{"message path",
-	 {.version = 1, .type = OFFER, .ids = {ID_UDP}, .path = 1}},
 };
 
 TEST_F(syn_in, not_an_offer_we_take)

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SHUNT_ABI 2
+#define SHUNT_ABI 3
 
 /* ---- limits ---- */
 
@@ -123,7 +123,14 @@
 	X(NO_HOP, encap_no_hop, "packets sent as TCP: no segmentation hop")    \
 	X(DECAP_MISMATCH, decap_mismatch, "passed untouched: wrong transport") \
 	X(DECAP_FAILED, decap_failed, "dropped: could not be taken out")       \
-	X(DECAP_ECN, decap_ecn_dropped, "dropped: CE on a not-ECT segment")
+	X(DECAP_ECN, decap_ecn_dropped, "dropped: CE on a not-ECT segment")    \
+	X(MSG_STREAM, message_streams, "connections on the message path")      \
+	X(MSG_NO_STREAM, message_no_stream, "… kept off it: no free stream")   \
+	X(MSG_EXCLUDED, message_excluded, "… kept off it: a socket option")    \
+	X(MSG_FAILED, message_failed, "… kept off it: could not be enrolled")  \
+	X(MSG_LATE_TX, message_late_kept, "late segments not let go yet")      \
+	X(MSG_LATE_RX, message_late_dropped, "late segments dropped")          \
+	X(MSG_HELD, message_fins_held, "late FINs held for the proxy")
 
 enum shunt_path {
 #define X(id, name, text) SHUNT_PATH_##id,
@@ -275,7 +282,7 @@ struct shunt_scratch {
 	__u8 option_ours;
 	__u32 option[4]; /* a struct shunt_option */
 	__u32 hopped;	 /* egress: this skb has just come out of a hop */
-	__u32 reserved;
+	__u32 late_goes; /* egress: shunt_late_out has let this skb go */
 	/* Why flows and connections stay TCP */
 	__u64 reasons[SHUNT_REASONS_ROOM];
 	__u64 counters[SHUNT_CNT_MAX];
@@ -319,7 +326,8 @@ struct shunt_handshake {
 	__u8 coverage;	/* agreed on */
 	__u8 reason;
 	__u8 flags; /* SHUNT_HS_… */
-	__u8 reserved[2];
+	__u8 path;  /* enum shunt_path: offered, then agreed on */
+	__u8 reserved;
 };
 
 /* ---- peers: what is known of a path, per remote address and transport ---- */
@@ -365,7 +373,7 @@ struct shunt_settings {
 	__u32 n_rules[2];
 	struct shunt_wish wish; /* of connections that no rule matches */
 	__u32 max_flows;
-	__u32 reserved;
+	__u32 message_path; /* 1: `shunt up --message-path` */
 	__u64 netns_cookie;
 	__u64 started_ns;
 	__u64 cgroup; /* id of the cgroup SOCK_OPS is attached to */
@@ -436,6 +444,9 @@ enum shunt_tail {
 	SHUNT_TAIL_ICMP,      /* TC ingress: ICMP errors */
 	SHUNT_TAIL_ADOPT,     /* TC ingress: first packet of an accepted flow */
 	SHUNT_TAIL_INGRESS,   /* TC ingress: again, now that the flow exists */
+	SHUNT_TAIL_LATE_OUT,  /* TC egress: behind a stream of messages */
+	SHUNT_TAIL_EGRESS,    /* TC egress: again, may go */
+	SHUNT_TAIL_HOLD, /* TC ingress: a FIN behind a stream of messages */
 	SHUNT_TAIL_MAX,
 };
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * SK_MSG on the proxy's redirection socket: takes the struct shunt_record off
+ * and gives what is behind it to the application's socket, at once and unseen
+ * by TCP.
+ */
+#include "message.h"
+
+char _license[] SEC("license") = "GPL";
+
+/*
+ * Not SK_DROP: the kernel never forgets that verdict (tcp_bpf_send_verdict() in
+ * all kernels to 7.3), and refuses everything that is sent on the socket from
+ * then on. So it goes to the far end by TCP, all but its last byte taken off;
+ * in one piece, because older kernels err in what lies across several.
+ */
+static __always_inline int refuse(struct sk_msg_md *msg, __u32 number)
+{
+	__u32 size = msg->size;
+
+	message_event(SHUNT_EV_REFUSED, number);
+	bpf_msg_apply_bytes(msg, 0); /* an earlier record's, else */
+	if (size > 1 && !bpf_msg_pull_data(msg, 0, size, 0))
+		bpf_msg_pop_data(msg, 0, size - 1, 0);
+	return SK_PASS;
+}
+
+/* Is that a socket that takes it? For all that the header governs, however the
+ * kernel cuts the send up, it is decided here. */
+static __always_inline int deliver(struct sk_msg_md *msg,
+				   const struct shunt_record *r)
+{
+	if (bpf_msg_redirect_map(msg, &message_socks, r->stream,
+				 BPF_F_INGRESS) != SK_PASS)
+		return refuse(msg, r->stream);
+	if (bpf_msg_pop_data(msg, 0, sizeof(*r), 0))
+		return SK_DROP; /* no memory; can't be taken back now */
+	bpf_msg_apply_bytes(msg, r->length);
+	return SK_PASS;
+}
+
+SEC("sk_msg")
+int shunt_msg_deliver(struct sk_msg_md *msg)
+{
+	struct shunt_record r;
+	struct shunt_stream *s;
+	void *data = msg->data, *end = msg->data_end;
+
+	if (data + sizeof(r) > end) {
+		if (bpf_msg_pull_data(msg, 0, sizeof(r), 0))
+			return refuse(msg, 0);
+		data = msg->data;
+		end = msg->data_end;
+		if (data + sizeof(r) > end)
+			return refuse(msg, 0);
+	}
+	__builtin_memcpy(&r, data, sizeof(r));
+	s = bpf_map_lookup_elem(&streams, &r.stream);
+	if (r.magic != SHUNT_RECORD_MAGIC || !r.stream || !r.length || !s ||
+	    s->life != SHUNT_STREAM_OPEN || s->token_local != r.token)
+		return refuse(msg, r.stream);
+	return deliver(msg, &r);
+}

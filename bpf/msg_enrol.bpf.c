@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Looks how far the application has read what TCP brought, or
+ * puts the socket of a stream into the sockmap: of the one whose number the
+ * proxy has written into its state before it reads this iterator. (Of the
+ * program types that kernels from 6.1 to 7.3 let do that, the iterators are
+ * what they have in common; this one sees only sockets with a stream.) Not when
+ * the connection is established: from then on the socket's blocking reads
+ * return EAGAIN when they are woken for another reason than data
+ * (tcp_msg_wait_data(), all kernels to 7.3; 1 of 20 after a bulk send). A
+ * sender that is waited for, or waits for the network, is woken so; one whose
+ * messages leave at once is not, and only he gains by the path. What else
+ * wakes: the acknowledgement of a FIN, see unacknowledge().
+ */
+#include "suitable.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define SOCK_NOSPACE		  2 /* include/linux/net.h: a number, not an enum */
+#define TCP_ESTABLISHED		  1
+#define TCP_CHRONO_SNDBUF_LIMITED 3 /* include/net/tcp.h */
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+} __attribute__((preserve_access_index));
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct sock *sk;
+	__u32 *value;
+} __attribute__((preserve_access_index));
+
+/* Nothing is waiting to be sent, and nobody to send. */
+static __always_inline bool at_ease(void *full)
+{
+	struct tcp_sock *tp = full;
+	struct sock *sk = full;
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+
+	return BPF_CORE_READ(tp, write_seq) == BPF_CORE_READ(tp, snd_nxt) &&
+	       socket && !(BPF_CORE_READ(socket, flags) >> SOCK_NOSPACE & 1);
+}
+
+/* Has a send ever had to wait for room? Then others will, and what wakes them
+ * may wake a reader. */
+static __always_inline bool has_been_full(void *full)
+{
+	struct tcp_sock *tp = full;
+
+	return BPF_CORE_READ(tp, chrono_stat[TCP_CHRONO_SNDBUF_LIMITED - 1]);
+}
+
+static __always_inline enum shunt_enrol look(struct sock *sk, __u32 number)
+{
+	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
+
+	if (s)
+		s->rx_copied = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	return SHUNT_ENROL_DONE;
+}
+
+static __always_inline enum shunt_enrol enrol(struct sock *sk, __u32 number)
+{
+	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
+
+	if (!s || s->life != SHUNT_STREAM_OPEN)
+		return SHUNT_ENROL_NEVER;
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED ||
+	    !at_ease(sk))
+		return SHUNT_ENROL_LATER;
+	if (s->excluded || unsuitable(sk) || has_been_full(sk)) {
+		s->excluded = 1;
+		return SHUNT_ENROL_NEVER;
+	}
+	return bpf_map_update_elem(&message_socks, &number, sk, BPF_ANY)
+		       ? SHUNT_ENROL_LATER
+		       : SHUNT_ENROL_DONE;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int shunt_msg_enrol(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct shunt_proxy *p = message_proxy_state();
+	struct sock *sk = ctx->sk;
+	__u32 *value = ctx->value, number, result;
+
+	if (!sk || !value || !p)
+		return 0;
+	number = *value;
+	if (!number || number != (__u32)p->enrol)
+		return 0;
+	result = p->enrol & SHUNT_ENROL_LOOK ? look(sk, number)
+					     : enrol(sk, number);
+	bpf_seq_write(ctx->meta->seq, &result, sizeof(result));
+	return 0;
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * SK_MSG on the applications' sockets: takes a message before TCP sees it, puts
+ * a struct shunt_record in front and gives it to the proxy's redirection
+ * socket. Runs with the socket locked, so a stream's own fields need no
+ * atomics.
+ */
+#include "message.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Bytes of a record at most; 0: a message whole. To measure the paper's way, a
+ * header for each datagram. */
+const volatile __u32 cfg_frame = 0;
+
+/*
+ * From here on messages take the path: all that TCP carries of this direction
+ * is in front of tx_base. Only when TCP has sent all it had, else what a
+ * demotion gives back to TCP would be appended to a segment that waits, and
+ * could not be told from what was before it. That is a bulk sender, who is
+ * better off where he is.
+ */
+static __always_inline void promote(struct shunt_stream *s, __u32 number,
+				    struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = (void *)bpf_skc_to_tcp_sock(sk);
+	__u32 end;
+
+	if (!tp)
+		return;
+	end = BPF_CORE_READ(tp, write_seq);
+	if (end != BPF_CORE_READ(tp, snd_nxt))
+		return;
+	s->tx_base = end;
+	/* Unless the proxy has thought better of it. */
+	if (__sync_val_compare_and_swap(&s->tx, SHUNT_STX_READY,
+					SHUNT_STX_ON) != SHUNT_STX_READY)
+		return;
+	s->tx_based = 1;
+	message_event(SHUNT_EV_PROMOTED, number);
+}
+
+/*
+ * The peer's socket is enrolled, but its application may still be blocked in
+ * TCP's own recvmsg(), which does not see what is delivered to it. So the first
+ * bytes go by TCP once more and wake it: so few that they leave at once.
+ */
+#define PRIMING 512
+/* Should they not leave, as many again, until they have. */
+
+static __always_inline int prime(struct sk_msg_md *msg, struct shunt_stream *s,
+				 __u32 size)
+{
+	s->primed = 1;
+	if (size > PRIMING) {
+		bpf_msg_apply_bytes(msg, PRIMING);
+		size = PRIMING;
+	}
+	s->tx_tcp += size;
+	return SK_PASS;
+}
+
+/* Is there memory left for so much more? */
+static __always_inline bool within_limits(const struct shunt_stream *s,
+					  const struct shunt_proxy *p,
+					  __u64 charge)
+{
+	return p->up && !s->excluded &&
+	       s->tx_charged - s->tx_released + charge <= p->stream_limit &&
+	       p->charged - p->released + charge <= p->total_limit;
+}
+
+/* 0, or -1 with the message as it was. */
+static __always_inline int push_record(struct sk_msg_md *msg,
+				       const struct shunt_record *r)
+{
+	void *data, *end;
+
+	if (bpf_msg_push_data(msg, 0, sizeof(*r), 0))
+		return -1;
+	data = msg->data;
+	end = msg->data_end;
+	if (data + sizeof(*r) > end) {
+		bpf_msg_pull_data(msg, 0, sizeof(*r), 0);
+		data = msg->data;
+		end = msg->data_end;
+	}
+	if (data + sizeof(*r) <= end) {
+		__builtin_memcpy(data, r, sizeof(*r));
+		/* No socket there: the proxy has just died. */
+		if (bpf_msg_redirect_map(msg, &redirection, 0, BPF_F_INGRESS) ==
+		    SK_PASS)
+			return 0;
+	}
+	return bpf_msg_pop_data(msg, 0, sizeof(*r), 0) ? -2 : -1;
+}
+
+static __always_inline int redirect(struct sk_msg_md *msg,
+				    struct shunt_stream *s, __u32 number,
+				    __u32 size)
+{
+	struct shunt_proxy *p = message_proxy_state();
+	struct shunt_record r = {
+		.magic = SHUNT_RECORD_MAGIC,
+		.stream = number,
+		.offset = s->tx_bytes,
+		.length = size,
+		.token = s->token_local,
+	};
+	__u64 charge;
+	int err = -1;
+
+	if (cfg_frame && size > cfg_frame)
+		r.length = cfg_frame;
+	charge = (__u64)r.length + SHUNT_MSG_OVERHEAD;
+	if (p && within_limits(s, p, charge))
+		err = push_record(msg, &r);
+	if (err) {
+		s->tx = SHUNT_STX_OFF;
+		s->tx_tcp += size;
+		bpf_msg_apply_bytes(msg, 0);
+		message_event(SHUNT_EV_DEMOTED, number);
+		return err == -2 ? SK_DROP : SK_PASS;
+	}
+	/* Also 0: what an earlier run has set would hold for this one. */
+	bpf_msg_apply_bytes(msg, r.length < size ? r.length + sizeof(r) : 0);
+	s->tx_bytes += r.length;
+	s->tx_messages++;
+	s->tx_charged += charge;
+	__sync_fetch_and_add(&p->charged, charge);
+	return SK_PASS;
+}
+
+SEC("sk_msg")
+int shunt_msg_redirector(struct sk_msg_md *msg)
+{
+	struct bpf_sock *sk = msg->sk;
+	__u32 size = msg->size, number;
+	__u32 *of;
+	struct shunt_stream *s;
+
+	if (!sk)
+		return SK_PASS;
+	of = bpf_sk_storage_get(&stream_of, sk, NULL, 0);
+	if (!of)
+		return SK_PASS;
+	number = *of;
+	s = bpf_map_lookup_elem(&streams, &number);
+	if (!number || !s)
+		return SK_PASS;
+	if (s->tx == SHUNT_STX_READY && !s->excluded) {
+		if (s->primed)
+			promote(s, number, sk);
+		if (s->tx == SHUNT_STX_READY)
+			return prime(msg, s, size);
+	}
+	if (s->tx == SHUNT_STX_ON)
+		return redirect(msg, s, number, size);
+	s->tx_tcp += size;
+	bpf_msg_apply_bytes(msg, 0);
+	return SK_PASS;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a socket is asked before it may enter the sockmap. */
+#ifndef SUITABLE_H
+#define SUITABLE_H
+
+#include "message.h"
+
+#define SEND_SHUTDOWN 2
+
+enum sock_flags {
+	SOCK_ZEROCOPY = 1, /* relocated */
+};
+
+struct sock_common {
+	unsigned long skc_flags;
+	unsigned char skc_state;
+} __attribute__((preserve_access_index));
+
+struct socket {
+	unsigned long flags;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+	int sk_rcvlowat;
+	__u8 sk_shutdown;
+} __attribute__((preserve_access_index));
+
+/* Has it asked for what psock delivery can't do? A child has the options of its
+ * listener. Those that are set later: sockopt.bpf.c. */
+static __always_inline bool unsuitable(void *full)
+{
+	struct sock *sk = full;
+	__u64 bit = bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY);
+
+	return BPF_CORE_READ(sk, sk_rcvlowat) > 1 ||
+	       BPF_CORE_READ(sk, __sk_common.skc_flags) >> bit & 1;
+}
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The message path: what its BPF programs, the proxy and the peer's proxy
+ * share. docs/message-path.md tells the life of a message.
+ *
+ * A *stream* is one connection on this path, as one host sees it; its number is
+ * an index into the map `streams`. Each direction starts on TCP, is promoted
+ * once, at a message boundary, and may be demoted once. Offsets count the
+ * bytes of a direction that took the path, from 0.
+ */
+#ifndef SHUNT_MESSAGE_H
+#define SHUNT_MESSAGE_H
+
+#include <shunt/shared.h>
+
+#define SHUNT_MSG_STREAMS 4096 /* default; stream 0 is never used */
+
+/*
+ * What a message costs until the application at the far end has read it, apart
+ * from its bytes: a page for the header that bpf_msg_push_data() puts in front,
+ * a struct sk_msg, slack. Measured: 4854 bytes a message of one byte.
+ */
+#define SHUNT_MSG_OVERHEAD 5248
+
+/* Default limits on undelivered memory: of a stream's direction, and of all. */
+#define SHUNT_MSG_STREAM_LIMIT (16U << 20)
+#define SHUNT_MSG_TOTAL_LIMIT  (128U << 20)
+
+/* ---- streams ---- */
+
+enum shunt_stream_life {
+	SHUNT_STREAM_FREE,
+	SHUNT_STREAM_OPEN,   /* its connection is established */
+	SHUNT_STREAM_CLOSED, /* … is gone; the proxy may still have bytes */
+};
+
+/* A direction, as its sender sees it. */
+enum shunt_stream_tx {
+	SHUNT_STX_TCP,	 /* not yet promoted */
+	SHUNT_STX_READY, /* proxy: the next message may be the first */
+	SHUNT_STX_ON,	 /* BPF: messages are redirected */
+	SHUNT_STX_OFF,	 /* BPF: demoted, or closed: TCP to the end */
+};
+
+/* … and as its receiver sees it, always the proxy's to write. */
+enum shunt_stream_rx {
+	SHUNT_SRX_TCP,	    /* no promotion allowed yet: all of TCP passes */
+	SHUNT_SRX_ARMED,    /* the peer has been told READY */
+	SHUNT_SRX_BASED,    /* rx_base is known: TCP behind it is held */
+	SHUNT_SRX_COMPLETE, /* all of the path is delivered: TCP passes */
+};
+
+/* Each field has one writer, so none is locked. An element of `streams`, which
+ * the proxy has mapped. */
+struct shunt_stream {
+	struct shunt_key key;
+	__u32 life; /* enum shunt_stream_life; OPEN, CLOSED by BPF */
+	/* BPF */
+	__u32 token_local;  /* of the flow: what the peer names us by */
+	__u32 token_remote; /* … we name the peer by */
+	__u32 tx;	 /* enum shunt_stream_tx; changed by compare-and-swap */
+	__u32 tx_base;	 /* TCP sequence number of the promotion, if tx_based */
+	__u32 rx_copied; /* … up to which TCP's bytes were read, as of then */
+	__u8 role;	 /* enum shunt_role */
+	__u8 transport;	 /* SHUNT_UDP … */
+	__u8 excluded;	 /* stays on TCP, or goes back: don't promote */
+	__u8 tx_based;
+	__u64 tx_bytes;	   /* redirected */
+	__u64 tx_messages; /* … in so many messages */
+	__u64 tx_charged;  /* memory, bytes and overhead, ever charged */
+	__u64 tx_tcp;	   /* bytes that SK_MSG has left to TCP */
+	__u64 rx_read;	   /* bytes of the path read by the application */
+	/* proxy */
+	__u64 tx_released; /* of tx_charged */
+	__u64 rx_bytes;	   /* delivered */
+	__u32 rx_base;	   /* the peer's tx_base */
+	__u8 rx;	   /* enum shunt_stream_rx */
+	__u8 tx_known;	   /* the peer knows tx_base */
+	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
+	__u8 enrolled;	   /* its socket is in message_socks */
+	/* BPF */
+	__u8 primed; /* TCP has brought something since tx is READY */
+	__u8 shut;   /* it has shut down, and goes on reading */
+	__u8 pad[6];
+	__u64 pad2[3];
+};
+
+SHUNT_ASSERT(sizeof(struct shunt_stream) == 160);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx) == 48);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_bytes) == 64);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 104);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, rx_base) == 120);
+
+/* What is read from shunt_msg_enrol, a __u32; nothing: NEVER. */
+enum shunt_enrol {
+	SHUNT_ENROL_DONE,
+	SHUNT_ENROL_LATER, /* the socket is busy */
+	SHUNT_ENROL_NEVER,
+};
+
+/* The proxy's own state and counters, the one element of `message_proxy`,
+ * mapped by it. BPF reads `up` and the limits. */
+struct shunt_proxy {
+	__u32 supervisor; /* pid, 0: none */
+	__u32 worker;	  /* pid, 0: none */
+	__u32 up;	  /* 1: new connections may use the path */
+	__u32 restarts;
+	__u64 stream_limit; /* bytes, see SHUNT_MSG_STREAM_LIMIT */
+	__u64 total_limit;
+	__u64 charged;	/* BPF adds */
+	__u64 released; /* the proxy adds */
+	/* counters */
+	__u64 datagrams_tx;
+	__u64 datagrams_rx;
+	__u64 bytes_tx;
+	__u64 bytes_rx;
+	__u64 sends;	       /* system calls' worth of them: GSO batches */
+	__u64 sends_zc;	       /* … that the kernel did not copy */
+	__u64 sends_zc_copied; /* … asked for, and copied all the same */
+	__u64 repaired;	       /* bytes sent again, over the control channel */
+	__u64 duplicates;      /* bytes received twice */
+	__u64 refused;	       /* datagrams and control messages not believed */
+	__u64 promoted;	       /* directions */
+	__u64 demoted;
+	__u64 aborted; /* streams reset */
+	__u64 held;    /* FINs that waited for the path */
+	/* BPF: the ring of events was full, look at all streams */
+	__u64 events_lost;
+	/* The stream that shunt_msg_enrol is asked for, and maybe: */
+#define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
+	__u64 enrol;
+	__u64 spare[10];
+};
+
+SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
+
+/* ---- BPF to proxy: ring buffer `message_events` ---- */
+
+enum shunt_event_type {
+	SHUNT_EV_ENROLLED, /* a socket is OPEN */
+	SHUNT_EV_PROMOTED, /* tx is ON */
+	SHUNT_EV_DEMOTED,  /* tx is OFF: tx_bytes is final */
+	SHUNT_EV_CLOSING,  /* the application writes no more: likewise */
+	SHUNT_EV_CLOSED,   /* the socket is gone */
+	SHUNT_EV_HELD,	   /* a frame that has to wait, see below */
+	SHUNT_EV_REFUSED,  /* a record could not be delivered, see below */
+};
+
+#define SHUNT_HELD_MAX 320 /* Ethernet, VLANs, outer and inner headers */
+
+struct shunt_event {
+	__u32 type;
+	__u32 stream;
+	/* HELD: a FIN without data, as it came in on that device, its outer
+	 * headers still around it. */
+	__u32 ifindex;
+	__u32 length;
+	__u8 frame[]; /* of SHUNT_HELD_MAX bytes */
+};
+
+/* ---- on the redirection socket ---- */
+
+#define SHUNT_RECORD_MAGIC 0x73687274 /* "shrt" */
+
+/*
+ * In front of what SK_MSG hands to the proxy, and of what the proxy hands back
+ * to be delivered. Host order: it never leaves the machine.
+ */
+struct shunt_record {
+	__u32 magic;
+	__u32 stream;
+	__u64 offset; /* of the first byte behind this header */
+	__u32 length; /* bytes behind this header */
+	__u32 token;  /* the stream's token_local */
+};
+
+SHUNT_ASSERT(sizeof(struct shunt_record) == 24);
+
+/*
+ * The proxy's send says nothing of a record that was refused: REFUSED does, and
+ * one byte of it comes out at the far end of the connection.
+ */
+
+/* ---- on the wire: UDP, port SHUNT_PORT, network order ---- */
+
+#define SHUNT_FRAME_DATA 0x11 /* first nibble: neither 4 nor 6, see GUE */
+
+/* In front of each datagram's bytes; all but a batch's last are of one size. */
+struct shunt_frame {
+	__u8 type; /* SHUNT_FRAME_… */
+	__u8 flags;
+	__be16 length; /* bytes behind this header */
+	__be32 stream; /* the receiver's number */
+	__be32 token;  /* the receiver's */
+	__be32 base;   /* the sender's tx_base */
+	__be64 offset;
+};
+
+SHUNT_ASSERT(sizeof(struct shunt_frame) == 24);
+
+/*
+ * Appended to a FIN that leaves while messages may be on their way: the TCP
+ * option of RFC 6994 as in the handshake, the same size. Type SHUNT_OPT_FINAL.
+ * Unaligned fields: read them with memcpy.
+ */
+#define SHUNT_OPT_FINAL 3
+
+struct shunt_final_option {
+	__u8 kind;
+	__u8 len;
+	__be16 exid;
+	__u8 version_type;
+	__u8 offset[7]; /* big endian: how many bytes took the path */
+	__be32 base;	/* the sender's tx_base */
+} __attribute__((packed));
+
+SHUNT_ASSERT(sizeof(struct shunt_final_option) == 16);
+
+#endif

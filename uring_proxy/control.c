@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The control channel: a TCP connection to the proxy of a peer, on our port.
+ * The side that connects its streams connects it. Its output is bounded: what
+ * is due is kept as bits in the streams, not as messages.
+ */
+#include "proxy.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHANNELS_MAX 512
+#define BACKLOG	     64
+/* One that has not said who it is goes after so long; a new try likewise. */
+#define HELLO_NS (2000 * NSEC_PER_MS)
+#define RETRY_NS (500 * NSEC_PER_MS)
+
+static void read_more(struct proxy *px, struct channel *c);
+
+/* ---- its life ---- */
+
+static struct channel *channel_new(struct proxy *px, int fd)
+{
+	struct channel *c;
+	int one = 1;
+	unsigned timeout_ms = CONTROL_LOST_NS / NSEC_PER_MS;
+
+	if (px->n_channels == CHANNELS_MAX)
+		return NULL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	for (int i = 0; i < 2; i++)
+		c->out[i].data = malloc(CHANNEL_OUT);
+	if (!c->out[0].data || !c->out[1].data) {
+		free(c->out[0].data);
+		free(c->out[1].data);
+		free(c);
+		return NULL;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
+		   sizeof(timeout_ms));
+	c->fd = fd;
+	c->since_ns = px->now_ns;
+	c->next = px->channels;
+	px->channels = c;
+	px->n_channels++;
+	return c;
+}
+
+static void channel_free(struct proxy *px, struct channel *c)
+{
+	struct channel **at = &px->channels;
+
+	if (c->busy)
+		return;
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	px->n_channels--;
+	close(c->fd);
+	free(c->out[0].data);
+	free(c->out[1].data);
+	free(c);
+}
+
+void control_close(struct proxy *px, struct channel *c, const char *why)
+{
+	struct peer *p = c->peer;
+
+	if (c->dying)
+		return;
+	c->dying = true;
+	if (verbose)
+		say("control channel closed: %s", why);
+	shutdown(c->fd, SHUT_RDWR); /* ends what is under way */
+	if (p && p->channel == c) {
+		p->channel = NULL;
+		p->lost_ns = px->now_ns;
+		for (struct channel *o = px->channels; o; o = o->next)
+			if (o->peer == p && o->up && !o->dying)
+				p->channel = o;
+		if (p->channel)
+			streams_resync(px, p);
+	}
+}
+
+/* ---- output ---- */
+
+unsigned char *control_room(struct channel *c, uint32_t n)
+{
+	struct buffer *b = &c->out[1];
+	unsigned char *at = b->data + b->length;
+
+	if (b->length + n > CHANNEL_OUT)
+		return NULL;
+	b->length += n;
+	return at;
+}
+
+static void written(struct proxy *px, struct op *op, int res, unsigned flags)
+{
+	struct channel *c =
+		(struct channel *)((char *)op - offsetof(struct channel, send));
+
+	(void)flags;
+	c->busy--;
+	c->sending = false;
+	if (c->dying) {
+		channel_free(px, c);
+		return;
+	}
+	if (res <= 0) {
+		control_close(px, c, strerror(-res));
+		return;
+	}
+	c->out[0].sent += res;
+	control_flush(px, c);
+}
+
+void control_flush(struct proxy *px, struct channel *c)
+{
+	struct buffer *b = &c->out[0], full;
+	struct io_uring_sqe *sqe;
+
+	if (c->sending || c->dying || !c->up)
+		return;
+	if (b->sent == b->length) {
+		full = c->out[1];
+		c->out[1] = c->out[0];
+		c->out[1].length = 0;
+		c->out[0] = full;
+		b->sent = 0;
+		if (!b->length)
+			return;
+	}
+	c->sending = true;
+	c->busy++;
+	c->send.done = written;
+	sqe = ring_sqe(px, &c->send);
+	io_uring_prep_send(sqe, c->fd, b->data + b->sent, b->length - b->sent,
+			   MSG_NOSIGNAL);
+}
+
+/* ---- input ---- */
+
+static void received(struct proxy *px, struct op *op, int res, unsigned flags)
+{
+	struct channel *c =
+		(struct channel *)((char *)op - offsetof(struct channel, recv));
+	int used;
+
+	(void)flags;
+	c->busy--;
+	if (c->dying) {
+		channel_free(px, c);
+		return;
+	}
+	if (res <= 0) {
+		control_close(px, c, res ? strerror(-res) : "by the peer");
+		channel_free(px, c);
+		return;
+	}
+	c->in_length += res;
+	used = messages_read(px, c);
+	if (used < 0) {
+		px->shm->refused++;
+		control_close(px, c, "not what a proxy says");
+		channel_free(px, c);
+		return;
+	}
+	c->in_length -= used;
+	memmove(c->in, c->in + used, c->in_length);
+	read_more(px, c);
+}
+
+static void read_more(struct proxy *px, struct channel *c)
+{
+	struct io_uring_sqe *sqe = ring_sqe(px, &c->recv);
+
+	c->recv.done = received;
+	c->busy++;
+	io_uring_prep_recv(sqe, c->fd, c->in + c->in_length,
+			   CHANNEL_IN - c->in_length, 0);
+}
+
+static void begin(struct proxy *px, struct channel *c)
+{
+	c->up = true;
+	messages_hello(px, c);
+	read_more(px, c);
+	control_flush(px, c);
+}
+
+/* ---- connecting ---- */
+
+static void connected(struct proxy *px, struct op *op, int res, unsigned flags)
+{
+	struct channel *c =
+		(struct channel *)((char *)op -
+				   offsetof(struct channel, connect));
+
+	(void)flags;
+	c->busy--;
+	if (res < 0 || c->dying) {
+		control_close(px, c, res < 0 ? strerror(-res) : "");
+		channel_free(px, c);
+		return;
+	}
+	begin(px, c);
+}
+
+void control_want(struct proxy *px, struct peer *p)
+{
+	struct sockaddr_storage from;
+	struct io_uring_sqe *sqe;
+	struct channel *c;
+	socklen_t n;
+	int fd, one = 1;
+
+	if (p->channel || !p->active || !p->streams ||
+	    (p->connect_ns && px->now_ns - p->connect_ns < RETRY_NS))
+		return;
+	p->connect_ns = px->now_ns;
+	n = to_sockaddr(&p->local, 0, &from);
+	fd = socket(from.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	c = bind(fd, (void *)&from, n) ? NULL : channel_new(px, fd);
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->peer = p;
+	n = to_sockaddr(&p->remote, SHUNT_PORT, &c->to);
+	c->connect.done = connected;
+	c->busy++;
+	sqe = ring_sqe(px, &c->connect);
+	io_uring_prep_connect(sqe, fd, (void *)&c->to, n);
+}
+
+/* ---- accepting: from those with a stream only ---- */
+
+static void accepted(struct proxy *px, struct op *op, int fd, unsigned flags)
+{
+	struct sockaddr_storage from, to;
+	socklen_t n = sizeof(from), m = sizeof(to);
+	struct shunt_addr local, remote;
+	struct channel *c;
+	struct peer *p;
+
+	(void)op;
+	if (fd >= 0) {
+		/* Streams may have come that we have not heard of. */
+		kernel_events(px);
+		c = NULL;
+		if (!getpeername(fd, (void *)&from, &n) &&
+		    !getsockname(fd, (void *)&to, &m)) {
+			from_sockaddr(&from, &remote);
+			from_sockaddr(&to, &local);
+			p = peer_find(px, &local, &remote);
+			if (p && p->streams)
+				c = channel_new(px, fd);
+			if (c)
+				c->peer = p;
+		}
+		if (c) {
+			begin(px, c);
+		} else {
+			px->shm->refused++;
+			close(fd);
+		}
+	}
+	if (!(flags & IORING_CQE_F_MORE))
+		io_uring_prep_multishot_accept(ring_sqe(px, &px->accept_op),
+					       px->listener, NULL, NULL,
+					       SOCK_CLOEXEC);
+}
+
+int control_init(struct proxy *px)
+{
+	struct sockaddr_in6 a = {
+		.sin6_family = AF_INET6,
+		.sin6_port = htons(SHUNT_PORT),
+	};
+	struct sockaddr_in a4 = {
+		.sin_family = AF_INET,
+		.sin_port = htons(SHUNT_PORT),
+	};
+	int one = 1, off = 0, fd, err = 0;
+
+	fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0) {
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		err = bind(fd, (void *)&a, sizeof(a)) ? -errno : 0;
+	} else { /* no IPv6 in this kernel */
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		err = bind(fd, (void *)&a4, sizeof(a4)) ? -errno : 0;
+	}
+	if (!err && listen(fd, BACKLOG))
+		err = -errno;
+	if (err) {
+		say("cannot listen on TCP port %d: %s", SHUNT_PORT,
+		    strerror(-err));
+		return err;
+	}
+	px->listener = fd;
+	px->accept_op.done = accepted;
+	io_uring_prep_multishot_accept(ring_sqe(px, &px->accept_op), fd, NULL,
+				       NULL, SOCK_CLOEXEC);
+	return 0;
+}
+
+/* ---- time ---- */
+
+void control_tick(struct proxy *px)
+{
+	struct channel *c, *next;
+
+	for (c = px->channels; c; c = next) {
+		next = c->next;
+		if (c->dying)
+			channel_free(px, c);
+		else if ((!c->peer || c->peer->channel != c) &&
+			 px->now_ns - c->since_ns > HELLO_NS && !c->greeted)
+			control_close(px, c, "no greeting");
+	}
+	for (struct peer *p = px->peers; p; p = p->next) {
+		control_want(px, p);
+		if (!p->channel && p->streams && p->instance &&
+		    px->now_ns - p->lost_ns > CONTROL_LOST_NS) {
+			streams_abort_peer(px, p, "control channel lost");
+			p->instance = 0;
+		}
+	}
+}
+
+uint64_t control_rtt_ns(const struct peer *p)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof(info);
+
+	if (!p->channel ||
+	    getsockopt(p->channel->fd, IPPROTO_TCP, TCP_INFO, &info, &n))
+		return 0;
+	return info.tcpi_rtt * 1000ULL;
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * shunt-proxy: the user-space part of the message path. One loop on io_uring
+ * moves messages from the redirection socket into datagrams, datagrams back
+ * into the applications' sockets, and keeps both ends in step over a control
+ * channel. docs/message-path.md is the map of it.
+ *
+ * One thread, so nothing here is locked. Functions return 0 or -errno.
+ */
+#ifndef PROXY_H
+#define PROXY_H
+
+#include <shunt/message.h>
+
+#include <liburing.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define NSEC_PER_MS   1000000ULL
+
+/* How often unfinished streams are looked at, and idle ones. */
+#define TICK_NS	     (2 * NSEC_PER_MS)
+#define TICK_IDLE_NS (250 * NSEC_PER_MS)
+
+/* A control channel that is lost for so long takes its streams with it. */
+#define CONTROL_LOST_NS (3000 * NSEC_PER_MS)
+
+struct proxy;
+struct peer;
+struct stream;
+
+/* ---- ring.c: io_uring ---- */
+
+/* Something under way in the ring; the first member of what it belongs to.
+ * done() is called for each completion; flags are the CQE's. */
+struct op {
+	void (*done)(struct proxy *px, struct op *op, int res, unsigned flags);
+};
+
+int ring_init(struct proxy *px);
+/* A cleared entry that completes to op. Submitted at the end of the round. */
+struct io_uring_sqe *ring_sqe(struct proxy *px, struct op *op);
+/* One round: submit, wait, dispatch. */
+int ring_round(struct proxy *px);
+
+/* ---- slab.c: memory that payload lies in, never copied ---- */
+
+#define SLAB_SIZE (256 << 10) /* what the redirection socket is read into */
+/* What datagrams are received into: 64 KB by GRO, and recvmsg's own. */
+#define BUFFER_SIZE  ((64 << 10) + 512)
+#define BUFFERS	     512 /* a power of two */
+#define BUFFER_GROUP 1
+
+struct slab {
+	struct slab *next; /* free ones */
+	unsigned char *data;
+	uint32_t refs;
+	uint32_t used; /* bytes, from the front */
+	int buffer;    /* number in the ring's buffer group, or -1 */
+};
+
+int slab_init(struct proxy *px, uint64_t memory);
+/* A slab with one reference, or NULL: all are in use. */
+struct slab *slab_get(struct proxy *px);
+struct slab *slab_buffer(struct proxy *px, unsigned number);
+void slab_put(struct proxy *px, struct slab *s);
+
+/* Bytes of a stream, in a slab that they hold a reference on. */
+struct chunk {
+	struct chunk *next;
+	uint64_t offset; /* in the stream's direction */
+	uint32_t length;
+	uint32_t charge;   /* released when it has been read at the far end */
+	struct slab *slab; /* NULL: acknowledged */
+	uint32_t at;
+};
+
+struct chunk *chunk_new(struct proxy *px, struct slab *slab, uint32_t at,
+			uint32_t length, uint64_t offset);
+void chunk_free(struct proxy *px, struct chunk *c);
+
+/* ---- stream.c ---- */
+
+/* Control messages that are due, in the order in which they are sent. */
+#define DUE_ABORT    0x001
+#define DUE_ENROL    0x002
+#define DUE_READY    0x004
+#define DUE_PROMOTED 0x008
+#define DUE_KNOWN    0x010
+#define DUE_ACK	     0x020 /* waits for a tick */
+#define DUE_FINAL    0x040
+#define DUE_SENT     0x080
+#define DUE_GAPS     0x100
+#define DUE_COMPLETE 0x200
+#define DUE_DEMOTE   0x400
+#define DUE_NEVER    0x800
+#define DUE_RETREAT  0x1000
+#define DUE_LEFT     0x2000
+#define DUE_REPAIR   0x4000
+
+#define UNKNOWN UINT64_MAX
+
+struct range {
+	uint64_t from, to;
+};
+#define RANGES 32
+
+struct stream {
+	struct shunt_stream *shm; /* what BPF sees */
+	uint32_t number;
+	uint32_t remote; /* the peer's number of it, 0: not known */
+	uint64_t enrol_ns, enrol_wait_ns; /* next try, and the one after it */
+	uint64_t enrolled_ns;
+	bool retreating; /* has asked the peer whether it may leave again */
+	struct peer *peer;
+	struct stream *next_key; /* same hash */
+	struct stream *next_due, *next_ready, *next_active;
+	bool is_due, is_ready, is_active;
+	bool closing, closed, doomed, settling;
+	bool peer_ready; /* our direction may be promoted */
+	unsigned due;	 /* DUE_… */
+
+	/* sending: tx_acked <= tx_sent <= tx_end */
+	struct chunk *tx, **tx_tail; /* from the first not read by the peer */
+	struct chunk *tx_next;	     /* the first not sent in full */
+	uint64_t tx_end, tx_sent, tx_acked, tx_read;
+	uint64_t tx_final; /* UNKNOWN while there may be more */
+	bool tx_complete;  /* the peer has delivered all of it … */
+	uint64_t
+		tx_progress_ns; /* last time that an acknowledgement advanced */
+	uint64_t rtt_offset, rtt_from_ns;
+	unsigned tx_asked; /* times that SENT was said, without progress */
+	unsigned tx_blind; /* … since something was acknowledged without it */
+	struct range repair[RANGES];
+	unsigned n_repair;
+
+	/* receiving */
+	struct chunk *rx, *rx_last; /* sorted, no overlap, behind rx_next */
+	uint64_t rx_next;	    /* all before is delivered */
+	uint64_t rx_final;
+	uint64_t rx_sent;  /* the peer says that it has sent so much */
+	uint64_t rx_asked; /* holes before it are asked for */
+	uint64_t hole_ns;  /* since when there is one that is not, 0: none */
+	uint64_t asked_ns;
+	uint64_t hole_end; /* … and what had been sent then */
+	bool rx_turn;	   /* what TCP brought before has been read */
+	uint64_t acked_next, acked_read; /* what the last ACK said */
+	unsigned char *held;		 /* a FIN that waits */
+	uint32_t held_length, held_ifindex;
+};
+
+int streams_init(struct proxy *px);
+struct stream *stream_get(struct proxy *px, uint32_t number);
+struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key);
+void stream_event(struct proxy *px, const struct shunt_event *e, size_t size);
+void stream_due(struct proxy *px, struct stream *st, unsigned what);
+void stream_active(struct proxy *px, struct stream *st);
+/* Bytes of the path that the application has read. */
+uint64_t stream_read(const struct stream *st);
+/* All that a stream still waits for, once a tick. */
+void streams_tick(struct proxy *px);
+/* May we promote our direction? */
+void stream_retreat(struct proxy *px, struct stream *st);
+void stream_left(struct proxy *px, struct stream *st);
+void stream_try_promote(struct stream *st);
+/* Is it the path's turn, after what TCP brought before? */
+void stream_turn(struct proxy *px, struct stream *st);
+void stream_set_base(struct proxy *px, struct stream *st, uint32_t base);
+void stream_set_final(struct proxy *px, struct stream *st, uint64_t final);
+void stream_complete(struct proxy *px, struct stream *st);
+/* The same of ours, as the peer says. */
+void stream_completed(struct proxy *px, struct stream *st);
+void stream_demote(struct proxy *px, struct stream *st);
+void stream_never(struct proxy *px, struct stream *st);
+/* Reset the connection: something can't be kept. */
+void stream_abort(struct proxy *px, struct stream *st, const char *why);
+/* Give its number back when nothing is left to do. */
+void stream_maybe_free(struct proxy *px, struct stream *st);
+void streams_abort_peer(struct proxy *px, struct peer *p, const char *why);
+/* Everything again that a new channel has to know. */
+void streams_resync(struct proxy *px, struct peer *p);
+
+/* ---- redirect.c: the redirection socket ---- */
+
+int redirect_init(struct proxy *px);
+/* Go on reading, if there was no slab. */
+void redirect_tick(struct proxy *px);
+/* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0,
+ * -EAGAIN, or an error after which the stream is lost. */
+int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
+		     int n, uint32_t length);
+
+/* ---- tx.c: records to datagrams ---- */
+
+void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
+	    uint32_t length, uint32_t charge);
+void tx_push(struct proxy *px, struct peer *p);
+void tx_acked(struct proxy *px, struct stream *st, uint64_t received,
+	      uint64_t read);
+void tx_drop(struct proxy *px, struct stream *st);
+
+/* ---- rx.c: datagrams to the application ---- */
+
+/* Nobody who keeps to a limit is further ahead of the reader. */
+#define AHEAD_MAX (256ULL << 20)
+
+/* One datagram or many of one size, in slab. */
+void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
+		  uint32_t at, uint32_t length, uint32_t segment);
+/* Bytes at offset; takes no reference of its own on failure. */
+int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
+	      uint32_t at, uint32_t length, uint64_t offset);
+/* As rx_insert(), from memory that will not be kept. */
+int rx_copy(struct proxy *px, struct stream *st, const void *bytes,
+	    uint32_t length, uint64_t offset);
+void rx_deliver(struct proxy *px, struct stream *st);
+void rx_drop(struct proxy *px, struct stream *st);
+
+/* ---- repair.c: what the network has lost ---- */
+
+void repair_tick(struct proxy *px, struct stream *st);
+/* Ranges [from, to) that are missing, at most n. */
+unsigned repair_holes(const struct stream *st, struct range *ranges,
+		      unsigned n);
+void repair_sent(struct proxy *px, struct stream *st, uint64_t offset);
+void repair_ask(struct proxy *px, struct stream *st, uint64_t from,
+		uint64_t to);
+
+/* ---- peer.c ---- */
+
+#define CWND_MIN (16 << 10)
+#define CWND_MAX (64 << 20)
+
+struct peer {
+	struct peer *next;
+	struct shunt_addr local, remote;
+	int udp;
+	struct op recv; /* multishot, on udp */
+	struct msghdr recv_msg;
+	uint32_t mtu;
+	uint32_t payload; /* bytes of a full frame */
+	bool no_gso;
+	bool rearm; /* recv has ended */
+
+	/* congestion, RFC 8085 3.1: bytes */
+	uint64_t cwnd, ssthresh, inflight;
+	uint64_t srtt_ns, cut_ns;
+	struct stream *ready, **ready_tail; /* with something to send */
+
+	struct channel *channel;      /* the one we send on, NULL: none */
+	uint64_t instance;	      /* of the proxy there, 0: not known */
+	uint64_t limit;		      /* the smaller of both stream limits */
+	uint64_t lost_ns, connect_ns; /* since when there's none; last try */
+	bool active;		      /* we connect */
+	unsigned streams;
+	struct stream *due, **due_tail;
+};
+
+struct peer *peer_find(struct proxy *px, const struct shunt_addr *local,
+		       const struct shunt_addr *remote);
+struct peer *peer_get(struct proxy *px, const struct shunt_addr *local,
+		      const struct shunt_addr *remote);
+void peers_tick(struct proxy *px);
+void peer_measure_mtu(struct peer *p);
+void peer_rtt(struct peer *p, uint64_t sample_ns);
+void peer_lost(struct proxy *px, struct peer *p); /* a frame, or more */
+bool is_v4(const struct shunt_addr *a);
+socklen_t to_sockaddr(const struct shunt_addr *a, uint16_t port,
+		      struct sockaddr_storage *to);
+void from_sockaddr(const struct sockaddr_storage *from, struct shunt_addr *a);
+
+/* ---- control.c, messages.c: the channel between two proxies ---- */
+
+#define CHANNEL_OUT (512 << 10)
+#define CHANNEL_IN  (64 << 10)
+
+struct buffer {
+	unsigned char *data;
+	uint32_t length;
+	uint32_t sent;
+};
+
+struct channel {
+	struct op recv;
+	struct op send;
+	struct op connect;
+	struct channel *next;
+	struct peer *peer; /* NULL: has not said HELLO */
+	int fd;
+	bool sending, up, dying;
+	bool greeted;  /* the peer has said HELLO */
+	unsigned busy; /* operations under way */
+	uint64_t since_ns;
+	struct sockaddr_storage to;
+	struct buffer out[2]; /* [0] is being sent, [1] is filled */
+	unsigned char in[CHANNEL_IN];
+	uint32_t in_length;
+};
+
+int control_init(struct proxy *px);
+/* Connect to the peer if there is need to. */
+void control_want(struct proxy *px, struct peer *p);
+void control_tick(struct proxy *px);
+/* Room of n bytes for a message, or NULL. */
+unsigned char *control_room(struct channel *c, uint32_t n);
+void control_flush(struct proxy *px, struct channel *c);
+void control_close(struct proxy *px, struct channel *c, const char *why);
+uint64_t control_rtt_ns(const struct peer *p);
+
+void messages_hello(struct proxy *px, struct channel *c);
+/* What is due for the peer's streams; acknowledgements only with `tick`. */
+void messages_send(struct proxy *px, struct peer *p, bool tick);
+/* Bytes that were whole messages, or -EPROTO. */
+int messages_read(struct proxy *px, struct channel *c);
+
+/* ---- inject.c: packets into the stack, as if a device had received them ----
+ */
+
+/* What the FIN that waits says of the end of its direction. */
+void inject_final(struct proxy *px, struct stream *st);
+void inject_held(struct proxy *px, struct stream *st);
+/* An acknowledgement that says nothing new: TCP then sends what it has. */
+void inject_poke(struct proxy *px, struct stream *st);
+
+/* ---- kernel.c: what is pinned ---- */
+
+/* What the supervisor needs of it, and all of it. */
+int kernel_map(struct proxy *px, const char *pins);
+int kernel_open(struct proxy *px, const char *pins);
+const struct shunt_device *kernel_device(const struct proxy *px,
+					 uint32_t ifindex);
+void kernel_refill(struct proxy *px);
+int kernel_events(struct proxy *px);
+/* Put the socket of a stream into the sockmap: an enum shunt_enrol; out of it.
+ */
+int kernel_enrol(struct proxy *px, uint32_t number);
+/* Bring rx_copied up to date. */
+void kernel_look(struct proxy *px, uint32_t number);
+void kernel_settle(void);
+void kernel_release(struct proxy *px, uint32_t number);
+void kernel_free_number(struct proxy *px, uint32_t number);
+/* Is the flow of this key on its transport? */
+bool kernel_on_transport(struct proxy *px, const struct shunt_key *key);
+const struct shunt_flow *kernel_flow(struct proxy *px,
+				     const struct shunt_key *key);
+/* Reset a connection of this host, and so its peer's end. */
+int kernel_destroy(const struct shunt_key *key);
+
+/* ---- all of it ---- */
+
+struct proxy {
+	struct io_uring ring;
+	uint64_t now_ns;
+	bool quit;
+	bool settling;		 /* a stream is */
+	bool tx_work;		 /* a stream or a window has changed */
+	bool zero_copy;		 /* the ring has SENDMSG_ZC */
+	uint32_t zero_copy_from; /* bytes */
+
+	struct shunt_proxy *shm;
+	struct shunt_stream *shm_streams;
+	struct shunt_flow *shm_flows;
+	uint32_t n_streams, n_flows;
+	int free_fd, redirection_fd, flow_index_fd, stream_index_fd;
+	int inject_fd, inject_xdp_fd, enrol_fd, socks_fd;
+	struct shunt_device devices[SHUNT_MAX_DEVICES];
+	struct ring_buffer *events;
+	struct op events_op, redirect_op, accept_op;
+	uint64_t tick_ns; /* when the next one is due */
+
+	struct slab *slabs, *free_slabs;
+	struct slab *buffers;
+	struct io_uring_buf_ring *buffer_ring;
+	unsigned char *memory;
+	struct chunk *free_chunks;
+
+	struct stream **streams; /* by number */
+	struct stream **by_key;
+	struct stream *active;
+	struct peer *peers;
+	unsigned n_peers;
+	struct channel *channels;
+	unsigned n_channels;
+	int listener;
+	uint64_t instance;
+
+	int redirect[2];    /* we read and write [0]; [1] is its other end */
+	bool starved;	    /* it is not being read: no slab is free */
+	struct slab *slab;  /* being filled from it */
+	struct slab *spare; /* … with what must not keep a buffer */
+	/* the record that is being read */
+	struct shunt_record record;
+	uint32_t record_have; /* bytes of its header */
+	uint32_t record_left; /* bytes of its payload to come */
+};
+
+uint64_t clock_ns(void);
+void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+extern bool verbose;
+
+#endif

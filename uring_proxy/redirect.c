@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The redirection socket: one end of a TCP connection over loopback that never
+ * carries a byte. SK_MSG puts the applications' messages into its queue, each
+ * behind a struct shunt_record, and takes what is sent on it into the socket of
+ * the stream that its record names.
+ */
+#include "proxy.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+static void receive(struct proxy *px);
+
+/* Bytes of a record's payload, in the slab at `at`. */
+static void payload(struct proxy *px, uint32_t at, uint32_t length)
+{
+	const struct shunt_record *r = &px->record;
+	struct stream *st = stream_get(px, r->stream);
+	bool last = length == px->record_left;
+
+	if (!st || st->shm->token_local != r->token) {
+		px->shm->refused++;
+		return;
+	}
+	tx_add(px, st, px->slab, at, length,
+	       last ? r->length + SHUNT_MSG_OVERHEAD : 0);
+}
+
+/* n more bytes, at the end of the slab */
+static int parse(struct proxy *px, uint32_t n)
+{
+	uint32_t at = px->slab->used;
+
+	px->slab->used += n;
+	while (n) {
+		uint32_t take;
+
+		if (px->record_have < sizeof(px->record)) {
+			take = sizeof(px->record) - px->record_have;
+			if (take > n)
+				take = n;
+			memcpy((char *)&px->record + px->record_have,
+			       px->slab->data + at, take);
+			px->record_have += take;
+			if (px->record_have == sizeof(px->record)) {
+				if (px->record.magic != SHUNT_RECORD_MAGIC)
+					return -EPROTO;
+				px->record_left = px->record.length;
+			}
+		} else {
+			take = px->record_left < n ? px->record_left : n;
+			payload(px, at, take);
+			px->record_left -= take;
+		}
+		if (px->record_have == sizeof(px->record) && !px->record_left)
+			px->record_have = 0;
+		at += take;
+		n -= take;
+	}
+	return 0;
+}
+
+static void received(struct proxy *px, struct op *op, int res, unsigned flags)
+{
+	(void)op, (void)flags;
+	if (res <= 0 && res != -EINTR && res != -EAGAIN) {
+		say("redirection socket: %s", strerror(-res));
+		px->quit = true;
+		return;
+	}
+	if (res > 0 && parse(px, res)) {
+		say("redirection socket: a record without its mark");
+		px->quit = true;
+		return;
+	}
+	receive(px);
+}
+
+static void receive(struct proxy *px)
+{
+	struct io_uring_sqe *sqe;
+
+	if (px->slab && SLAB_SIZE - px->slab->used < 4096) {
+		slab_put(px, px->slab);
+		px->slab = NULL;
+	}
+	if (!px->slab)
+		px->slab = slab_get(px);
+	/* Full of what peers have not acknowledged. What waits in the kernel
+	 * is charged to its stream, so that streams go to TCP now. */
+	px->starved = !px->slab;
+	if (px->starved)
+		return;
+	sqe = ring_sqe(px, &px->redirect_op);
+	io_uring_prep_recv(sqe, px->redirect[0],
+			   px->slab->data + px->slab->used,
+			   SLAB_SIZE - px->slab->used, 0);
+}
+
+void redirect_tick(struct proxy *px)
+{
+	if (px->starved && px->free_slabs)
+		receive(px);
+}
+
+/*
+ * One sendmsg() is one record: the verdict holds for exactly its bytes
+ * (bpf_msg_apply_bytes). Not through the ring, because the next record must not
+ * begin before this one has ended.
+ */
+int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
+		     int n, uint32_t length)
+{
+	struct shunt_record r = {
+		.magic = SHUNT_RECORD_MAGIC,
+		.stream = st->number,
+		.offset = st->rx_next,
+		.length = length,
+		.token = st->shm->token_local,
+	};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+	ssize_t sent;
+
+	iov[0].iov_base = &r;
+	iov[0].iov_len = sizeof(r);
+	/* May block, and never does: what is redirected is not charged to this
+	 * socket any more when sendmsg() returns. */
+	do
+		sent = sendmsg(px->redirect[0], &msg, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	if (sent == (ssize_t)(sizeof(r) + length))
+		return 0;
+	if (sent < 0)
+		return -errno;
+	/* The rest would be taken for a part of this record. */
+	say("stream %u: %zd of %u bytes delivered", st->number, sent, length);
+	px->quit = true;
+	return -EIO;
+}
+
+static int make_pair(int pair[2])
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t n = sizeof(a);
+	int l, one = 1, err = 0;
+
+	l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (l < 0 || pair[0] < 0 || bind(l, (void *)&a, sizeof(a)) ||
+	    listen(l, 1) || getsockname(l, (void *)&a, &n) ||
+	    connect(pair[0], (void *)&a, sizeof(a)))
+		err = -errno;
+	if (!err) {
+		pair[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+		if (pair[1] < 0)
+			err = -errno;
+		setsockopt(pair[0], IPPROTO_TCP, TCP_NODELAY, &one,
+			   sizeof(one));
+	}
+	close(l);
+	return err;
+}
+
+int redirect_init(struct proxy *px)
+{
+	uint32_t zero = 0;
+	uint64_t fd;
+	int err;
+
+	err = make_pair(px->redirect);
+	if (err) {
+		say("cannot make the redirection socket: %s (is lo up?)",
+		    strerror(-err));
+		return err;
+	}
+	fd = px->redirect[0];
+	err = bpf_map_update_elem(px->redirection_fd, &zero, &fd, BPF_ANY);
+	if (err) {
+		say("cannot enrol the redirection socket: %s", strerror(-err));
+		return err;
+	}
+	px->redirect_op.done = received;
+	receive(px);
+	return 0;
+}

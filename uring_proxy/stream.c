@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of a stream. What BPF and the peer say sets it going; each step is
+ * one of the stream_… functions, all of which may be called again at any time.
+ */
+#include "proxy.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS 8192 /* buckets, a power of two */
+
+int streams_init(struct proxy *px)
+{
+	px->streams = calloc(px->n_streams, sizeof(*px->streams));
+	px->by_key = calloc(KEYS, sizeof(*px->by_key));
+	return px->streams && px->by_key ? 0 : -ENOMEM;
+}
+
+static struct stream **bucket(struct proxy *px, const struct shunt_key *k)
+{
+	uint32_t h = k->remote.w[3] ^ k->remote.w[2] ^ k->local.w[3];
+
+	h ^= (uint32_t)k->lport << 16 | k->rport;
+	return &px->by_key[(h * 0x9e3779b1) >> 16 & (KEYS - 1)];
+}
+
+/* A socket was enrolled under that number. */
+static struct stream *open_stream(struct proxy *px, uint32_t number)
+{
+	struct shunt_stream *shm = &px->shm_streams[number];
+	struct stream *st = calloc(1, sizeof(*st)), **b;
+
+	if (!st)
+		return NULL;
+	st->shm = shm;
+	st->number = number;
+	st->tx_tail = &st->tx;
+	st->tx_final = st->rx_final = UNKNOWN;
+	st->peer = peer_get(px, &shm->key.local, &shm->key.remote);
+	if (!st->peer) {
+		free(st);
+		return NULL;
+	}
+	st->peer->streams++;
+	b = bucket(px, &shm->key);
+	st->next_key = *b;
+	*b = st;
+	px->streams[number] = st;
+	if (shm->role == SHUNT_ROLE_ACTIVE)
+		st->peer->active = true;
+	stream_due(px, st, DUE_ENROL);
+	control_want(px, st->peer);
+	return st;
+}
+
+struct stream *stream_get(struct proxy *px, uint32_t number)
+{
+	if (!number || number >= px->n_streams)
+		return NULL;
+	if (!px->streams[number] &&
+	    px->shm_streams[number].life == SHUNT_STREAM_OPEN)
+		return open_stream(px, number);
+	return px->streams[number];
+}
+
+struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key)
+{
+	struct stream *st;
+	uint32_t number;
+
+	for (st = *bucket(px, key); st; st = st->next_key)
+		if (!st->closed && !memcmp(&st->shm->key, key, sizeof(*key)))
+			return st;
+	/* Its event may still be on its way to us. */
+	if (bpf_map_lookup_elem(px->stream_index_fd, key, &number))
+		return NULL;
+	st = stream_get(px, number);
+	return st && !st->closed ? st : NULL;
+}
+
+static void forget(struct proxy *px, struct stream *st)
+{
+	struct stream **s = bucket(px, &st->shm->key);
+
+	while (*s && *s != st)
+		s = &(*s)->next_key;
+	if (*s)
+		*s = st->next_key;
+	px->streams[st->number] = NULL;
+	st->peer->streams--;
+	memset(st->shm, 0, sizeof(*st->shm));
+	kernel_free_number(px, st->number);
+	free(st->held);
+	free(st);
+}
+
+void stream_due(struct proxy *px, struct stream *st, unsigned what)
+{
+	struct peer *p = st->peer;
+
+	st->due |= what;
+	if (what & DUE_ACK)
+		stream_active(px, st);
+	if (st->is_due)
+		return;
+	st->is_due = true;
+	st->next_due = NULL;
+	*p->due_tail = st;
+	p->due_tail = &st->next_due;
+}
+
+static void not_due(struct stream *st)
+{
+	struct stream **at = &st->peer->due;
+
+	if (!st->is_due)
+		return;
+	while (*at != st)
+		at = &(*at)->next_due;
+	*at = st->next_due;
+	if (!*at)
+		st->peer->due_tail = at;
+	st->is_due = false;
+}
+
+void stream_active(struct proxy *px, struct stream *st)
+{
+	if (st->is_active)
+		return;
+	st->is_active = true;
+	st->next_active = px->active;
+	px->active = st;
+	if (px->tick_ns > px->now_ns + TICK_NS)
+		px->tick_ns = px->now_ns + TICK_NS;
+}
+
+/* ---- promotion ---- */
+
+/* A socket that is busy is asked again, later and later. */
+#define ENROL_WAIT_MAX (1000 * NSEC_PER_MS)
+/* How long an enrolled one waits for its peer's, with the round trip. */
+#define ENROL_ALONE_NS (20 * NSEC_PER_MS)
+
+static void try_later(struct proxy *px, struct stream *st)
+{
+	st->enrol_wait_ns = 2 * st->enrol_wait_ns ?: TICK_NS;
+	if (st->enrol_wait_ns > ENROL_WAIT_MAX)
+		st->enrol_wait_ns = ENROL_WAIT_MAX;
+	st->enrol_ns = px->now_ns + st->enrol_wait_ns;
+}
+
+/*
+ * Into the sockmap, when both proxies know the connection, datagrams arrive,
+ * and nothing waits. The side that connected begins; the other one's direction
+ * may be promoted at that very moment. Between them is the time in which an
+ * enrolled socket still sends by TCP, which is to be short (msg_enrol.bpf.c).
+ */
+static void try_enrol(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!st->remote || s->enrolled || s->excluded || st->closing ||
+	    st->doomed || px->now_ns < st->enrol_ns || !st->peer->channel ||
+	    (s->role != SHUNT_ROLE_ACTIVE && !st->peer_ready))
+		return;
+	if (!kernel_on_transport(px, &s->key)) {
+		try_later(px, st);
+		return;
+	}
+	switch (kernel_enrol(px, st->number)) {
+	case SHUNT_ENROL_DONE:
+		s->enrolled = 1;
+		st->enrolled_ns = px->now_ns;
+		__atomic_store_n(&s->rx, SHUNT_SRX_ARMED, __ATOMIC_SEQ_CST);
+		stream_due(px, st, DUE_READY);
+		stream_try_promote(st);
+		break;
+	case SHUNT_ENROL_LATER:
+		try_later(px, st);
+		break;
+	default:
+		s->excluded = 1;
+	}
+}
+
+static void leave(struct proxy *px, struct stream *st)
+{
+	kernel_release(px, st->number);
+	st->shm->enrolled = 0;
+}
+
+/* The peer's socket is enrolled, and waits for ours. */
+void stream_retreat(struct proxy *px, struct stream *st)
+{
+	if (st->shm->enrolled)
+		return; /* it will hear so */
+	st->peer_ready = false;
+	stream_due(px, st, DUE_LEFT);
+}
+
+void stream_left(struct proxy *px, struct stream *st)
+{
+	if (!st->retreating || st->peer_ready)
+		return;
+	st->retreating = false;
+	leave(px, st);
+	__atomic_store_n(&st->shm->rx, SHUNT_SRX_TCP, __ATOMIC_SEQ_CST);
+	try_later(px, st);
+	stream_active(px, st);
+}
+
+/*
+ * Out of it, when it has been demoted and the peer's direction is on TCP, too:
+ * a bulk sender is better off there, see msg_enrol.bpf.c. Or when the peer's
+ * socket is too busy to come in.
+ */
+static void try_release(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!s->enrolled || st->closing)
+		return;
+	if (!st->peer_ready && !st->retreating &&
+	    px->now_ns - st->enrolled_ns >
+		    ENROL_ALONE_NS + 2 * control_rtt_ns(st->peer)) {
+		st->retreating = true;
+		stream_due(px, st, DUE_RETREAT);
+	}
+	if (s->tx != SHUNT_STX_OFF || st->settling ||
+	    (s->rx != SHUNT_SRX_TCP && s->rx != SHUNT_SRX_COMPLETE) ||
+	    stream_read(st) < st->rx_next)
+		return;
+	s->excluded = 1;
+	leave(px, st);
+}
+
+/*
+ * The peer has all of the path: what TCP has kept may go. First out of the
+ * sockmap, if that can be: then whoever blocks in a send until it goes finds
+ * TCP's own recvmsg() behind it. What is still to be read must be read there.
+ */
+static void try_open(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (!st->tx_complete || s->tx_open)
+		return;
+	if (s->enrolled && !st->closing &&
+	    !(s->rx == SHUNT_SRX_COMPLETE && stream_read(st) < st->rx_next))
+		return;
+	s->tx_open = 1;
+	inject_poke(px, st);
+}
+
+void stream_completed(struct proxy *px, struct stream *st)
+{
+	if (st->tx_final == UNKNOWN || st->tx_complete)
+		return;
+	st->tx_complete = true;
+	try_release(px, st);
+	try_open(px, st);
+	stream_active(px, st);
+}
+
+/* The peer's socket is enrolled, and so is ours. */
+void stream_try_promote(struct stream *st)
+{
+	uint32_t tcp = SHUNT_STX_TCP;
+
+	if (!st->peer_ready || !st->remote || st->closing || st->doomed ||
+	    st->shm->tx != SHUNT_STX_TCP || st->shm->excluded ||
+	    !st->shm->enrolled || !st->peer->channel)
+		return;
+	__atomic_compare_exchange_n(&st->shm->tx, &tcp, SHUNT_STX_READY, false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static bool promoted(const struct stream *st)
+{
+	return st->shm->tx == SHUNT_STX_ON ||
+	       (st->shm->tx == SHUNT_STX_OFF && st->shm->tx_bytes);
+}
+
+void stream_set_base(struct proxy *px, struct stream *st, uint32_t base)
+{
+	if (st->shm->rx < SHUNT_SRX_BASED) {
+		st->shm->rx_base = base;
+		__atomic_store_n(&st->shm->rx, SHUNT_SRX_BASED,
+				 __ATOMIC_SEQ_CST);
+	} else if (st->shm->rx_base != base) {
+		stream_abort(px, st, "the peer promoted it twice");
+		return;
+	}
+	stream_due(px, st, DUE_KNOWN);
+	stream_active(px, st);
+}
+
+uint64_t stream_read(const struct stream *st)
+{
+	uint64_t read = __atomic_load_n(&st->shm->rx_read, __ATOMIC_RELAXED);
+
+	return read < st->rx_next ? read : st->rx_next;
+}
+
+/* Has the application read what TCP brought before the promotion? Sockmap would
+ * give it ours first. */
+void stream_turn(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+
+	if (st->rx_turn || s->rx != SHUNT_SRX_BASED ||
+	    __atomic_load_n(&s->rx_copied, __ATOMIC_RELAXED) != s->rx_base)
+		return;
+	st->rx_turn = true;
+	rx_deliver(px, st);
+}
+
+/* ---- the end of a direction ---- */
+
+void stream_set_final(struct proxy *px, struct stream *st, uint64_t final)
+{
+	if (st->rx_final != UNKNOWN && st->rx_final != final) {
+		stream_abort(px, st, "the peer ended it twice");
+		return;
+	}
+	if (final < st->rx_next) {
+		stream_abort(px, st, "the peer has sent more than it says");
+		return;
+	}
+	st->rx_final = final;
+	if (final > st->rx_sent)
+		st->rx_sent = final;
+	stream_active(px, st);
+	stream_complete(px, st);
+}
+
+/* All of the path is in the application's socket: TCP may go on behind it. */
+void stream_complete(struct proxy *px, struct stream *st)
+{
+	if (st->doomed || !st->rx_turn || st->rx_next != st->rx_final ||
+	    st->shm->rx != SHUNT_SRX_BASED)
+		return;
+	__atomic_store_n(&st->shm->rx, SHUNT_SRX_COMPLETE, __ATOMIC_SEQ_CST);
+	stream_due(px, st, DUE_COMPLETE | DUE_ACK);
+	inject_held(px, st);
+}
+
+static void demoted(struct proxy *px, struct stream *st)
+{
+	/* The fields of the shared stream are final by now. */
+	if (!promoted(st) || st->tx_final != UNKNOWN)
+		return;
+	st->tx_final = st->shm->tx_bytes;
+	stream_due(px, st, DUE_FINAL | (st->closing ? 0 : DUE_DEMOTE));
+	stream_active(px, st);
+}
+
+/* The peer wants our direction on TCP. */
+void stream_demote(struct proxy *px, struct stream *st)
+{
+	uint32_t tx;
+
+	st->shm->excluded = 1;
+	tx = __atomic_exchange_n(&st->shm->tx, SHUNT_STX_OFF, __ATOMIC_SEQ_CST);
+	if (tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) {
+		stream_due(px, st, DUE_NEVER);
+	} else if (tx == SHUNT_STX_ON) {
+		/* One message may be in SK_MSG just now. */
+		st->settling = px->settling = true;
+		stream_active(px, st);
+	}
+}
+
+/* Those that were demoted from here: an RCU grace period, once for all. */
+static void settle(struct proxy *px)
+{
+	if (!px->settling)
+		return;
+	px->settling = false;
+	kernel_settle();
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct stream *st = px->streams[i];
+
+		if (!st || !st->settling)
+			continue;
+		st->settling = false;
+		px->shm->demoted++;
+		demoted(px, st);
+	}
+}
+
+/* The peer's direction stays on TCP for good. */
+void stream_never(struct proxy *px, struct stream *st)
+{
+	if (st->shm->rx > SHUNT_SRX_ARMED)
+		return;
+	__atomic_store_n(&st->shm->rx, SHUNT_SRX_COMPLETE, __ATOMIC_SEQ_CST);
+	stream_active(px, st);
+}
+
+/* ---- events ---- */
+
+static void held(struct proxy *px, struct stream *st,
+		 const struct shunt_event *e, size_t size)
+{
+	if (size < sizeof(*e) + e->length || e->length > SHUNT_HELD_MAX)
+		return;
+	px->shm->held++;
+	if (!st->held)
+		st->held = malloc(SHUNT_HELD_MAX);
+	if (!st->held)
+		return; /* TCP sends it again */
+	memcpy(st->held, e->frame, e->length);
+	st->held_length = e->length;
+	st->held_ifindex = e->ifindex;
+	inject_final(px, st);
+	if (st->doomed)
+		return;
+	if (st->shm->rx == SHUNT_SRX_COMPLETE)
+		inject_held(px, st);
+	else
+		stream_active(px, st);
+}
+
+void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
+{
+	struct stream *st = stream_get(px, e->stream);
+
+	if (!st)
+		return;
+	switch (e->type) {
+	case SHUNT_EV_PROMOTED:
+		px->shm->promoted++;
+		stream_due(px, st, DUE_PROMOTED);
+		break;
+	case SHUNT_EV_DEMOTED:
+		px->shm->demoted++;
+		demoted(px, st);
+		break;
+	case SHUNT_EV_CLOSING:
+		st->closing = true;
+		demoted(px, st);
+		break;
+	case SHUNT_EV_CLOSED:
+		st->closed = st->closing = true;
+		demoted(px, st);
+		stream_maybe_free(px, st);
+		break;
+	case SHUNT_EV_HELD:
+		held(px, st, e, size);
+		break;
+	}
+}
+
+/* ---- time ---- */
+
+/* Is there something that only time or the application brings about? */
+static bool unfinished(const struct stream *st)
+{
+	return !st->doomed &&
+	       ((st->remote && !st->shm->enrolled && !st->shm->excluded &&
+		 !st->closing) ||
+		(st->shm->enrolled && !st->closing &&
+		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
+		(st->tx_complete && !st->shm->tx_open) ||
+		st->tx_read < st->tx_end || st->rx || st->held_length ||
+		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
+		(st->rx_turn && stream_read(st) < st->rx_next) ||
+		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
+		(st->peer_ready && st->shm->tx == SHUNT_STX_TCP));
+}
+
+static void tick(struct proxy *px, struct stream *st)
+{
+	if (st->doomed)
+		return;
+	try_enrol(px, st);
+	try_release(px, st);
+	try_open(px, st);
+	stream_try_promote(st);
+	if (st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn)
+		kernel_look(px, st->number);
+	stream_turn(px, st);
+	if (st->rx && st->rx_turn)
+		rx_deliver(px, st);
+	if (!st->doomed)
+		stream_complete(px, st);
+	if (!st->doomed)
+		repair_tick(px, st);
+	if (st->rx_next != st->acked_next || stream_read(st) != st->acked_read)
+		stream_due(px, st, DUE_ACK);
+}
+
+void streams_tick(struct proxy *px)
+{
+	struct stream *list, *st;
+
+	settle(px);
+	list = px->active;
+	px->active = NULL;
+	while ((st = list)) {
+		list = st->next_active;
+		st->is_active = false;
+		tick(px, st);
+		if (st->closed)
+			stream_maybe_free(px, st);
+		else if (unfinished(st))
+			stream_active(px, st);
+	}
+}
+
+void stream_maybe_free(struct proxy *px, struct stream *st)
+{
+	struct shunt_stream *s = st->shm;
+	bool lingers = !st->doomed && st->tx_acked < s->tx_bytes &&
+		       (st->peer->channel || st->remote);
+
+	/* What SK_MSG has redirected has to come out of the redirection socket
+	 * first, and what is acknowledged must be so. */
+	if (!st->closed || st->is_active || st->settling)
+		return;
+	if (st->tx_end < s->tx_bytes || lingers || st->is_ready ||
+	    (st->is_due && st->remote && st->peer->channel)) {
+		stream_active(px, st);
+		return;
+	}
+	not_due(st);
+	tx_drop(px, st);
+	rx_drop(px, st);
+	px->shm->released += s->tx_charged - s->tx_released;
+	forget(px, st);
+}
+
+/* ---- trouble ---- */
+
+void stream_abort(struct proxy *px, struct stream *st, const char *why)
+{
+	if (st->doomed)
+		return;
+	if (verbose)
+		say("stream %u reset: %s", st->number, why);
+	st->doomed = true;
+	px->shm->aborted++;
+	tx_drop(px, st);
+	rx_drop(px, st);
+	st->due = 0;
+	if (st->remote)
+		stream_due(px, st, DUE_ABORT);
+	if (!st->closed)
+		kernel_destroy(&st->shm->key);
+	stream_active(px, st);
+}
+
+/* In which the path has, or had, a part that TCP can't make up for. */
+static bool entangled(const struct stream *st)
+{
+	return promoted(st) || st->shm->rx == SHUNT_SRX_BASED || st->rx;
+}
+
+void streams_abort_peer(struct proxy *px, struct peer *p, const char *why)
+{
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct stream *st = px->streams[i];
+
+		if (!st || st->peer != p)
+			continue;
+		if (entangled(st))
+			stream_abort(px, st, why);
+		st->remote = 0;
+		st->peer_ready = false;
+	}
+}
+
+void streams_resync(struct proxy *px, struct peer *p)
+{
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct stream *st = px->streams[i];
+		unsigned due = DUE_ENROL;
+
+		if (!st || st->peer != p || st->doomed)
+			continue;
+		if (st->remote) {
+			due |= DUE_ACK;
+			if (st->shm->rx >= SHUNT_SRX_ARMED)
+				due |= DUE_READY;
+			if (promoted(st))
+				due |= DUE_PROMOTED | DUE_SENT;
+			if (st->shm->rx >= SHUNT_SRX_BASED)
+				due |= DUE_KNOWN;
+			if (st->tx_final != UNKNOWN)
+				due |= DUE_FINAL;
+			if (st->shm->rx == SHUNT_SRX_COMPLETE)
+				due |= DUE_COMPLETE;
+		}
+		st->n_repair = 0;
+		st->rx_asked = st->rx_next;
+		stream_due(px, st, due);
+	}
+}
