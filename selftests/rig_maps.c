@@ -28,8 +28,17 @@ static int empty_map(const struct bpf_map *map)
 			if (bpf_map_delete_elem(fd, key))
 				return -errno;
 		return 0;
+	case BPF_MAP_TYPE_QUEUE:
+		while (!bpf_map_lookup_and_delete_elem(fd, NULL, key))
+			;
+		return 0;
 	case BPF_MAP_TYPE_PROG_ARRAY:
 		return 0; /* tests change only what is filled in anyway */
+	case BPF_MAP_TYPE_SOCKMAP:
+	case BPF_MAP_TYPE_SK_STORAGE:
+		return 0; /* gone with the sockets */
+	case BPF_MAP_TYPE_RINGBUF:
+		return 0; /* whoever reads it takes all */
 	case BPF_MAP_TYPE_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 		/* of each CPU */
