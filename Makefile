@@ -129,6 +129,10 @@ $(B)/testbed-wire: $(WIRE_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
+$(B)/testbed/qemu/tsc-khz: $(B)/testbed/qemu/tsc-khz.o
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+
 $(B)/perf/report: $(JUDGE_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lm
@@ -145,7 +149,7 @@ KSELFTEST := $(B)/kselftest/kselftest_harness.h
 $(KSELFTEST): selftests/get-harness
 	selftests/get-harness $(@D)
 
-tests: all $(TEST_BIN) $(PLUGINS)
+tests: all $(TEST_BIN) $(PLUGINS) $(B)/testbed/qemu/tsc-khz
 	@:
 
 $(B)/selftests/%.o: CPPFLAGS += -I$(B)/kselftest -Ictl

@@ -31,12 +31,14 @@ static __always_inline struct shunt_handshake *agreed(const struct shunt_key *k,
 static __always_inline struct shunt_flow *
 flow_for_stream(const struct shunt_key *k, struct shunt_handshake *hs)
 {
-	__u32 slot;
+	__u32 slot = 0;
 	struct shunt_flow *f = flow_indexed(k, &slot);
 
-	if (!f && hs->stage == SHUNT_HS_ANSWERED)
-		f = flow_create(k, hs, now_ns(), &slot, false);
-	return f && f->token_local == hs->token_local ? f : NULL;
+	if (!f && hs->stage == SHUNT_HS_ANSWERED) {
+		slot = flow_create(k, hs, now_ns(), false);
+		f = bpf_map_lookup_elem(&flows, &slot);
+	}
+	return slot && f && f->token_local == hs->token_local ? f : NULL;
 }
 
 static __always_inline int open_as(struct bpf_sock_ops *ctx,

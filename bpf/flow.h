@@ -289,31 +289,40 @@ static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
 	count_reason(reason);
 }
 
-/* Both ends have agreed: make the flow, and choose how we start to send. On the
+/*
+ * Both ends have agreed: make the flow, and choose how we start to send: on the
  * transport at once only if it is certain that the peer has taken our answer.
+ * Its slot, or 0. A global function, which the verifier goes through once, and
+ * not once for each way that leads here.
  */
-static __always_inline struct shunt_flow *
-flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
-	    __u32 *slot, const bool certain)
+__weak __noinline __u32 flow_create(const struct shunt_key *whose,
+				    struct shunt_handshake *hs, __u64 now,
+				    __u32 certain)
 {
-	struct shunt_transport *t = deployed(hs->transport);
+	struct shunt_key key KEY_ALIGNED;
+	struct shunt_transport *t;
 	struct shunt_flow *f;
 	struct shunt_peer *p;
+	__u32 slot;
 
+	if (!whose || !hs)
+		return 0;
+	key = *whose; /* as a key, 6.1's verifier takes no argument of ours */
+	t = deployed(hs->transport);
 	if (!t) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_NO_TRANSPORT;
 		count_reason(hs->reason);
-		return NULL;
+		return 0;
 	}
-	*slot = flow_claim(now);
-	f = bpf_map_lookup_elem(&flows, slot);
-	if (!*slot || !f) {
+	slot = flow_claim(now);
+	f = bpf_map_lookup_elem(&flows, &slot);
+	if (!slot || !f) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_TABLE_FULL;
 		shunt_count(shunt_scratch(), SHUNT_CNT_TABLE_FULL);
 		count_reason(hs->reason);
-		return NULL;
+		return 0;
 	}
 	f->role = hs->role;
 	f->transport = hs->transport;
@@ -324,9 +333,9 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->stalls = 0;
 	f->token_local = hs->token_local;
 	f->token_remote = hs->token_remote;
-	f->nonce = flow_hash(key, hs->isn_local, HASH_NONCE);
-	f->sport = outer_sport(key);
-	f->overhead = overhead(t, is_v4(&key->remote));
+	f->nonce = flow_hash(&key, hs->isn_local, HASH_NONCE);
+	f->sport = outer_sport(&key);
+	f->overhead = overhead(t, is_v4(&key.remote));
 	f->tx_bytes = 0;
 	f->rx_bytes = 0;
 	f->seen_ns = now;
@@ -340,12 +349,12 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	f->rx_tick = 0;
 
 	/* Our option got there: what made us mute the peer was plain loss. */
-	p = peer_get(&key->remote, SHUNT_TCP, now);
+	p = peer_get(&key.remote, SHUNT_TCP, now);
 	if (p) {
 		p->answered_ns = now;
 		p->muted_until_ns = 0;
 	}
-	p = peer_get(&key->remote, hs->transport, now);
+	p = peer_get(&key.remote, hs->transport, now);
 	if (p)
 		p->flows++;
 	if (p && p->blocked_until_ns > now) {
@@ -358,28 +367,27 @@ flow_create(const struct shunt_key *key, struct shunt_handshake *hs, __u64 now,
 	} else {
 		tx_probe(f, SHUNT_REASON_UNVERIFIED);
 	}
-	f->key = *key; /* from now on hints find it */
+	f->key = key; /* from now on hints find it */
 	f->life = SHUNT_LIVE;
-	if (bpf_map_update_elem(&flow_index, key, slot, BPF_NOEXIST)) {
+	if (bpf_map_update_elem(&flow_index, &key, &slot, BPF_NOEXIST)) {
 		__u32 other_slot;
-		struct shunt_flow *other = flow_indexed(key, &other_slot);
+		struct shunt_flow *other = flow_indexed(&key, &other_slot);
 
 		if (other && other->token_local == hs->token_local) {
 			/* Another CPU has had a packet of the flow, too. */
 			f->key.lport = 0;
 			f->life = SHUNT_FREE;
-			*slot = other_slot;
-			return other;
+			return other_slot;
 		}
 		if (other) {
 			other->key.lport = 0;
 			other->life = SHUNT_ENDED;
 		}
-		bpf_map_update_elem(&flow_index, key, slot, BPF_ANY);
+		bpf_map_update_elem(&flow_index, &key, &slot, BPF_ANY);
 	}
 	hs->stage = SHUNT_HS_DONE;
 	shunt_count(shunt_scratch(), SHUNT_CNT_FLOW);
-	return f;
+	return slot;
 }
 
 #endif

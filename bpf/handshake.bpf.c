@@ -107,7 +107,6 @@ closed:
 	return 1;
 }
 
-/* The SYN or SYN-ACK in skb, 0 or -1. */
 static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 					const bool out, const bool v6)
 {
@@ -175,9 +174,14 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	return 0;
 }
 
-static __always_inline int parse_syn(struct __sk_buff *skb, struct syn *y,
-				     const bool out)
+/*
+ * The SYN or SYN-ACK in skb, 0 or -1. A global function: the verifier forgets
+ * how its end was reached, and goes once through all that follows.
+ */
+__noinline int parse_syn(struct __sk_buff *skb, struct syn *y, bool out)
 {
+	if (!y)
+		return -1;
 	return skb->protocol == bpf_htons(ETH_P_IPV6)
 		       ? parse_family(skb, y, out, true)
 		       : parse_family(skb, y, out, false);
@@ -229,16 +233,18 @@ static __always_inline bool blocked(const struct shunt_key *k, __u32 transport,
 /*
  * Put the ids of what we wish for into an offer: first those whose path to this
  * peer is not known to be blocked. With all of them blocked they are offered
- * all the same: the peer may know better. Returns how many there are.
+ * all the same: the peer may know better. Returns how many there are. (Global
+ * for the verifier's sake, like parse_syn.)
  */
-static __always_inline int offer_transports(struct shunt_option *o,
-					    const struct shunt_key *k,
-					    struct shunt_handshake *hs,
-					    __u64 now)
+__noinline int offer_transports(struct shunt_option *o,
+				const struct shunt_key *k,
+				struct shunt_handshake *hs, __u64 now)
 {
 	struct shunt_transport *t;
 	int n = 0;
 
+	if (!o || !k || !hs)
+		return 0;
 #pragma unroll
 	for (int late = 0; late < 2; late++) {
 #pragma unroll
@@ -261,27 +267,29 @@ static __always_inline int offer_transports(struct shunt_option *o,
 	return n;
 }
 
-/* The first transport of the peer's list that ours has too, in the same
- * version: id says both. NULL: none. */
-static __always_inline struct shunt_transport *
-first_common(const struct shunt_option *o, const struct shunt_wish *w,
-	     __u32 *number)
+/* The number of the first transport of the peer's list that ours has too, in
+ * the same version: id says both. 0: none. (Global like parse_syn.) */
+__noinline __u32 first_common(const struct shunt_option *o,
+			      const struct shunt_wish *w)
 {
 	struct shunt_transport *t;
 
+	if (!o || !w)
+		return 0;
 #pragma unroll
 	for (int i = 0; i < SHUNT_MAX_WISHES; i++) {
 #pragma unroll
 		for (int j = 0; j < SHUNT_MAX_WISHES; j++) {
-			*number = w->transports[j];
-			if (!*number || !o->transports[i])
+			__u32 number = w->transports[j];
+
+			if (!number || !o->transports[i])
 				continue;
-			t = deployed(*number);
+			t = deployed(number);
 			if (t && t->id == o->transports[i])
-				return t;
+				return number;
 		}
 	}
-	return NULL;
+	return 0;
 }
 
 /* Partial coverage only if both ends wish for it: what arrives damaged is given
@@ -475,7 +483,8 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 	    hs->stage != SHUNT_HS_HEARD)
 		return; /* the same SYN again */
 	policy_decide(&q, accept_step);
-	t = first_common(&y->option, &q.wish, &number);
+	number = first_common(&y->option, &q.wish);
+	t = number ? deployed(number) : NULL;
 	if (!t)
 		return;
 	heard.wish = q.wish;
@@ -493,9 +502,9 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 				      struct shunt_handshake *hs, __u64 now)
 {
-	struct shunt_transport *t = NULL;
+	struct shunt_transport *t;
 	__u8 path = y->option.path_coverage >> 4;
-	__u32 number, slot;
+	__u32 number = 0;
 
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
 	    hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
@@ -510,7 +519,8 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	}
 	if (option_is(y, SHUNT_OPT_ANSWER) &&
 	    (path == SHUNT_PATH_SEGMENT || path == hs->path))
-		t = first_common(&y->option, &hs->wish, &number);
+		number = first_common(&y->option, &hs->wish);
+	t = number ? deployed(number) : NULL;
 	if (!t || lower_mss(skb, y, t)) {
 		hs->stage = SHUNT_HS_REFUSED;
 		hs->reason = SHUNT_REASON_REFUSED;
@@ -523,7 +533,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	hs->transport = number;
 	hs->path = path;
 	hs->coverage = common_coverage(&y->option, &hs->wish, t);
-	flow_create(&y->key, hs, now, &slot, true);
+	flow_create(&y->key, hs, now, true);
 }
 
 SEC("tc")

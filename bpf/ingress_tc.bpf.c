@@ -129,23 +129,22 @@ int shunt_ingress_slow(struct __sk_buff *skb)
  * proves that the peer took our answer: it knows our token, or our initial
  * sequence number. Only now a slot is given away, so forged SYNs get none.
  */
-static __always_inline struct shunt_flow *first_packet(const struct frame *fr,
-						       enum verdict verdict)
+static __always_inline bool first_packet(const struct frame *fr,
+					 enum verdict verdict)
 {
 	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
 	const struct tcphdr *t = fr->l4;
 	const struct shunt_probe *b = fr->l4;
-	__u32 slot;
 
 	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
 	    hs->stage != SHUNT_HS_ANSWERED || hs->transport != fr->transport)
-		return NULL;
+		return false;
 	if (verdict == PROBE && bpf_ntohl(b->token) != hs->token_local)
-		return NULL;
+		return false;
 	if (verdict == SEGMENT &&
 	    (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 || !t->ack))
-		return NULL;
-	return flow_create(&fr->key, hs, now_ns(), &slot, true);
+		return false;
+	return flow_create(&fr->key, hs, now_ns(), true);
 }
 
 /* A program of its own, so that the common ones stay small for the verifier. */

@@ -38,6 +38,11 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 
 	if (!s)
 		return XDP_PASS;
+	/* The same, but to the verifier, which would follow each offset by
+	 * itself: a number read from a map is any number. */
+	s->outer = l3;
+	asm volatile("" ::: "memory");
+	l3 = s->outer & 31;
 	fr.xdp = ctx;
 	verdict = look(&fr, data + l3, end, v6, l3);
 	if (verdict != SEGMENT && verdict != PLAIN)

@@ -40,26 +40,6 @@ static __always_inline void promote(struct shunt_stream *s, __u32 number,
 	message_event(SHUNT_EV_PROMOTED, number);
 }
 
-/*
- * The peer's socket is enrolled, but its application may still be blocked in
- * TCP's own recvmsg(), which does not see what is delivered to it. So the first
- * bytes go by TCP once more and wake it: so few that they leave at once.
- */
-#define PRIMING 512
-/* Should they not leave, as many again, until they have. */
-
-static __always_inline int prime(struct sk_msg_md *msg, struct shunt_stream *s,
-				 __u32 size)
-{
-	s->primed = 1;
-	if (size > PRIMING) {
-		bpf_msg_apply_bytes(msg, PRIMING);
-		size = PRIMING;
-	}
-	s->tx_tcp += size;
-	return SK_PASS;
-}
-
 /* Is there memory left for so much more? */
 static __always_inline bool within_limits(const struct shunt_stream *s,
 					  const struct shunt_proxy *p,
@@ -149,10 +129,15 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	if (!number || !s)
 		return SK_PASS;
 	if (s->tx == SHUNT_STX_READY && !s->excluded) {
+		/*
+		 * The peer's socket is enrolled, but its application may still
+		 * be blocked in TCP's own recvmsg(), which does not see what is
+		 * delivered to it: one more message by TCP wakes it. (A part of
+		 * one would not be sent at once, MSG_MORE is set for it.)
+		 */
 		if (s->primed)
 			promote(s, number, sk);
-		if (s->tx == SHUNT_STX_READY)
-			return prime(msg, s, size);
+		s->primed = 1;
 	}
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);

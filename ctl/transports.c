@@ -282,9 +282,9 @@ static void print_list(const struct view *view)
 
 static int run_list(struct context *ctx, int argc, char **argv)
 {
-	json_t *array = json_array();
 	struct instance in;
 	struct view view;
+	json_t *array;
 	int err;
 
 	err = no_options(ctx, argc, argv);
@@ -302,6 +302,7 @@ static int run_list(struct context *ctx, int argc, char **argv)
 		print_list(&view);
 		return 0;
 	}
+	array = json_array();
 	for (int i = 1; i < SHUNT_MAX_TRANSPORTS; i++)
 		if (view.all[i].deployed)
 			json_array_append_new(array, describe(&view, i));

@@ -28,10 +28,17 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return level == LIBBPF_WARN ? vfprintf(stderr, fmt, ap) : 0;
 }
 
+/* Only if another one is there: the kernel patches each caller, and waits. */
 static int put_prog(int map, __u32 index, const struct bpf_program *p)
 {
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info), id;
 	int fd = bpf_program__fd(p);
 
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	if (!bpf_map_lookup_elem(map, &index, &id) && id == info.id)
+		return 0;
 	return map_put(map, index, &fd);
 }
 
@@ -117,7 +124,7 @@ static int fill_maps(struct rig *r)
 	       put_prog(st, SHUNT_TAIL_HOLD, h->progs.shunt_hold);
 }
 
-int rig_open(struct rig *r, uint32_t max_flows)
+static int load(struct rig *r, uint32_t max_flows)
 {
 	struct shunt_bpf *h;
 	int err;
@@ -155,7 +162,30 @@ int rig_open(struct rig *r, uint32_t max_flows)
 	r->prog[RIG_SLOW] = bpf_program__fd(h->progs.shunt_ingress_slow);
 	r->prog[RIG_XDP] = bpf_program__fd(h->progs.shunt_ingress_xdp);
 	r->prog[RIG_HOP] = bpf_program__fd(h->progs.shunt_hop);
-	err = fill_maps(r);
+	return 0;
+}
+
+static struct rig shared;
+
+void rig_share(uint32_t max_flows)
+{
+	if (load(&shared, max_flows))
+		memset(&shared, 0, sizeof(shared)); /* each test tries again */
+}
+
+int rig_open(struct rig *r, uint32_t max_flows)
+{
+	int err;
+
+	if (shared.hooks && shared.max_flows == max_flows) {
+		*r = shared;
+		err = rig_clear_maps(r);
+	} else {
+		err = load(r, max_flows);
+		if (err)
+			return err;
+	}
+	err = err ?: fill_maps(r);
 	if (err)
 		fprintf(stderr, "# cannot fill the maps: %s\n", strerror(-err));
 	rig_mark(r);
@@ -164,6 +194,8 @@ int rig_open(struct rig *r, uint32_t max_flows)
 
 void rig_close(struct rig *r)
 {
+	if (r->hooks == shared.hooks)
+		return;
 	udp_bpf__destroy(r->udp);
 	udplite_bpf__destroy(r->udplite);
 	shunt_bpf__destroy(r->hooks);

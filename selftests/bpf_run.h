@@ -28,7 +28,7 @@
 enum rig_prog { RIG_EGRESS, RIG_TC, RIG_SLOW, RIG_XDP, RIG_HOP, RIG_PROGS };
 
 /* Flows are idle sooner than in earnest: a machine may be up for less. */
-#define RIG_IDLE_NS (10 * SHUNT_NSEC)
+#define RIG_IDLE_NS (2 * SHUNT_NSEC)
 
 /* Streams of the message path: numbers 1 to 8. */
 #define RIG_STREAMS 8
@@ -47,7 +47,15 @@ struct rig {
 	struct __sk_buff ctx; /* after the last TC run */
 };
 
-/* 0 or -errno, with the reason on stderr. */
+/*
+ * Load the objects before the tests are forked, so that rig_open() with this
+ * many flows has just to empty the maps: the verifier takes longer than most
+ * tests.
+ */
+void rig_share(uint32_t max_flows);
+#define RIG_HARNESS_MAIN(max_flows) HARNESS_MAIN_AFTER(rig_share(max_flows))
+
+/* With maps as if just loaded: 0 or -errno, with the reason on stderr. */
 int rig_open(struct rig *r, uint32_t max_flows);
 void rig_close(struct rig *r);
 

@@ -55,8 +55,8 @@ static inline void scale_timeouts(void)
 			t->timeout *= time_factor();
 }
 
-#undef TEST_HARNESS_MAIN
-#define TEST_HARNESS_MAIN                                \
+/* prepare: done once, before the tests are forked. */
+#define HARNESS_MAIN_AFTER(prepare)                      \
 	int main(int argc, char **argv)                  \
 	{                                                \
 		const char *text = getenv("SHUNT_TEST"); \
@@ -64,7 +64,11 @@ static inline void scale_timeouts(void)
 		if (text && *text)                       \
 			keep_tests(text);                \
 		scale_timeouts();                        \
+		prepare;                                 \
 		return test_harness_run(argc, argv);     \
 	}
+
+#undef TEST_HARNESS_MAIN
+#define TEST_HARNESS_MAIN HARNESS_MAIN_AFTER()
 
 #endif

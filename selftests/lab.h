@@ -20,7 +20,8 @@
 
 enum lab_host { CLIENT, ROUTER, SERVER, LAB_HOSTS };
 
-#define LAB_IDS 128
+#define LAB_IDS	    128
+#define LAB_STARTED 8
 
 struct lab {
 	char name[32];
@@ -31,6 +32,13 @@ struct lab {
 	char pins[LAB_HOSTS][64]; /* "": shunt is not up there */
 	uint32_t progs[LAB_HOSTS][LAB_IDS];
 	uint32_t maps[LAB_HOSTS][LAB_IDS];
+	/* What the next test with this lab has to know. */
+	char options[64];	 /* of `lab up` */
+	char up[LAB_HOSTS][128]; /* of `shunt up` */
+	bool touched[LAB_HOSTS]; /* shunt there is not as after `up` */
+	bool spoilt;
+	unsigned undo; /* commands of lab_do() */
+	int started[LAB_STARTED], n_started;
 };
 
 /* The folder of the build: we are selftests/test_... in it. */
@@ -40,8 +48,29 @@ const char *lab_root(void);
 
 /* options: of `lab up`, may be NULL. */
 int lab_up(struct lab *lab, const char *options);
+/* The same with `shunt up` on client and server, its options by fmt. */
+int lab_up_both(struct lab *lab, const char *options, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Also takes shunt down, and fails if that left something in the kernel. */
 int lab_down(struct lab *lab);
+
+/*
+ * Making a lab and two instances takes longer than most tests. With
+ * LAB_HARNESS_MAIN, lab_leave() leaves them to the next test of the file, which
+ * gets them as if they were new: faults and filters gone, counters at zero, no
+ * flows, no peers. Only if this test has passed and all connections are closed;
+ * and not if it has changed hosts in other ways and said so with lab_spoil().
+ * SHUNT_TEST_FRESH=1: each test gets its own.
+ */
+int lab_leave(struct lab *lab, bool passed);
+#define LAB_LEAVE(lab) lab_leave(lab, _metadata->passed)
+static inline void lab_spoil(struct lab *lab)
+{
+	lab->spoilt = true;
+}
+
+void lab_share(void);
+#define LAB_HARNESS_MAIN HARNESS_MAIN_AFTER(lab_share())
 
 /* ---- commands: shell syntax, formatted like printf ---- */
 
@@ -180,14 +209,24 @@ int make_file(const char *path, uint64_t seed, size_t len);
 
 uint64_t now_us(void);
 
+/* Until the next look at what has been waited for since then: looking often
+ * takes the time of what is waited for. */
+static inline void wait_since(uint64_t then)
+{
+	uint64_t us = (now_us() - then) / 8;
+
+	usleep(us < 5000 ? 5000 : us > 200000 ? 200000 : us);
+}
+
 /* Has cond become true within a few seconds? */
-#define BECOMES(cond)                                               \
-	({                                                          \
-		uint64_t end_ = now_us() + LAB_TIMEOUT * 500000ULL; \
-		bool is_;                                           \
-		while (!(is_ = (cond)) && now_us() < end_)          \
-			usleep(5000);                               \
-		is_;                                                \
+#define BECOMES(cond)                                            \
+	({                                                       \
+		uint64_t then_ = now_us(),                       \
+			 end_ = then_ + LAB_TIMEOUT * 500000ULL; \
+		bool is_;                                        \
+		while (!(is_ = (cond)) && now_us() < end_)       \
+			wait_since(then_);                       \
+		is_;                                             \
 	})
 
 #endif

@@ -4,12 +4,70 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 int map_put(int map, __u32 index, const void *value)
 {
 	return bpf_map_update_elem(map, &index, value, BPF_ANY) ? -errno : 0;
+}
+
+static int empty_map(const struct bpf_map *map)
+{
+	static const char zeros[PKT_MAX];
+	uint32_t key_size = bpf_map__key_size(map);
+	uint32_t n = bpf_map__max_entries(map);
+	int fd = bpf_map__fd(map);
+	char key[key_size];
+
+	switch (bpf_map__type(map)) {
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_LRU_HASH:
+		while (!bpf_map_get_next_key(fd, NULL, key))
+			if (bpf_map_delete_elem(fd, key))
+				return -errno;
+		return 0;
+	case BPF_MAP_TYPE_QUEUE:
+		while (!bpf_map_lookup_and_delete_elem(fd, NULL, key))
+			;
+		return 0;
+	case BPF_MAP_TYPE_PROG_ARRAY:
+		return 0; /* tests change only what is filled in anyway */
+	case BPF_MAP_TYPE_SOCKMAP:
+	case BPF_MAP_TYPE_SK_STORAGE:
+		return 0; /* gone with the sockets */
+	case BPF_MAP_TYPE_RINGBUF:
+		return 0; /* whoever reads it takes all */
+	case BPF_MAP_TYPE_ARRAY:
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+		/* of each CPU */
+		if (bpf_map__value_size(map) * libbpf_num_possible_cpus() >
+		    sizeof(zeros))
+			return -E2BIG;
+		for (uint32_t i = 0; i < n; i++)
+			if (map_put(fd, i, zeros))
+				return -errno;
+		return 0;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
+int rig_clear_maps(struct rig *r)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map (map, r->hooks->obj) {
+		int err = bpf_map__is_internal(map) ? 0 : empty_map(map);
+
+		if (err) {
+			fprintf(stderr, "# cannot empty the map %s: %s\n",
+				bpf_map__name(map), strerror(-err));
+			return err;
+		}
+	}
+	return 0;
 }
 
 static struct shunt_addr addr_of(bool v6, const uint8_t *a)

@@ -10,6 +10,8 @@
 
 #define MAP_FD(r, name) bpf_map__fd((r)->hooks->maps.name)
 
+/* All maps as the kernel makes them, but for the constants. */
+int rig_clear_maps(struct rig *r);
 int map_put(int map, __u32 index, const void *value);
 
 #endif

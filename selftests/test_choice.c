@@ -229,4 +229,4 @@ TEST_F(choice, coverage_of_a_stranger_is_full)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

@@ -118,8 +118,8 @@ TEST_F_TIMEOUT(beside, killed_at_any_moment, 120)
 	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0"));
 	took = (cli_now_ns() - took) / 1000;
 	EXPECT_EQ(0, shunt(&o, "down"));
-	/* At sixteen moments from the beginning to the end, or so. */
-	for (int i = 0; i < 16; i++) {
+	/* At moments from the beginning to the end, or so. */
+	for (int i = 0; i < 16; i += size_here(1, 3)) {
 		pid_t pid = cli_start((const char *const[]){
 			"sh", "-c", "exec \"$0\" up --dev v0 >/dev/null",
 			cli_shunt(), NULL});

@@ -328,4 +328,4 @@ TEST_F(decap, checksum_complete_stays_right)
 	ecn_matrix(_metadata, &self->r, RIG_TC, TEST_CHECKSUM_COMPLETE);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

@@ -280,4 +280,4 @@ TEST_F(egress, flow_follows_fin_and_rst)
 	EXPECT_EQ(SHUNT_ENDED, f.life);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

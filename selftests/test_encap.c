@@ -277,4 +277,4 @@ TEST_F(encap, counts_payload_per_flow)
 	EXPECT_EQ(2 * 321, f.rx_bytes);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

@@ -203,4 +203,4 @@ TEST_F(first_packet, two_lost_synacks_mute_an_unknown_peer)
 	EXPECT_LT(now_mono(), p.muted_until_ns);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

@@ -162,7 +162,7 @@ TEST_F(flows, idle_flow_gives_its_slot)
 	fill(_metadata, &self->r);
 	slot = flow_slot(&self->r, &old);
 	flow_get(&self->r, slot, &f);
-	f.seen_ns = now_mono() - RIG_IDLE_NS + 5 * SHUNT_NSEC;
+	f.seen_ns = now_mono() - RIG_IDLE_NS + SHUNT_NSEC;
 	flow_put(&self->r, slot, &f);
 	for (int i = 0; i < 2; i++)
 		EXPECT_EQ(0, connect_to(&self->r, 3000, &hs));
@@ -375,4 +375,4 @@ TEST_F(flows, peer_that_goes_back_to_tcp)
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_SUSPECT));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(SLOTS)

@@ -271,4 +271,4 @@ TEST_F(hop, strangers_are_dropped)
 	EXPECT_EQ(V_TC_SHOT, rig_run(&self->r, RIG_HOP, &self->in, NULL));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

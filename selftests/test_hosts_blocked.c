@@ -36,9 +36,8 @@ FIXTURE_VARIANT_ADD(blocked, tc_to_client){
 
 FIXTURE_SETUP(blocked)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -46,7 +45,7 @@ FIXTURE_SETUP(blocked)
 FIXTURE_TEARDOWN(blocked)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Is nothing of this connection on UDP? Probes are. */
@@ -118,6 +117,7 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 	const long size = size_here(26 * MB, 6 * MB);
 	struct stream tx = {.send = true, .seed = 4, .to = size};
 	struct stream rx = {.seed = 4, .to = size / 3};
+	const char *reason;
 	uint64_t start;
 	struct lab_pair p;
 
@@ -137,15 +137,19 @@ static void in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 	ASSERT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
 	ASSERT_EQ(0, stream_through(tx.fd, rx.fd, 6, MB));
 
+	/* What cannot get through is sent again, twice, for nothing. In a guest
+	 * an end may have been in doubt already, for another reason: its timers
+	 * are too fast for it, and a peer that is in doubt speaks plain TCP. */
+	reason = getenv("SHUNT_GUEST") ? NULL : "stalled";
 	if (strcmp(direction, "to-client")) {
 		give_up(_metadata, lab, CLIENT, p.c, p.s);
 		EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "fallback",
-				     upload ? "stalled" : NULL));
+				     upload ? reason : NULL));
 	}
 	if (strcmp(direction, "to-server")) {
 		give_up(_metadata, lab, SERVER, p.s, p.c);
 		EXPECT_TRUE(lab_flow(lab, SERVER, p.s, "fallback",
-				     upload ? NULL : "stalled"));
+				     upload ? NULL : reason));
 	}
 	EXPECT_LE(1, lab_stat(lab, CLIENT, "flows_fallback") +
 			     lab_stat(lab, SERVER, "flows_fallback"));
@@ -164,4 +168,4 @@ TEST_F_TIMEOUT(blocked, in_a_download, 60)
 		    variant->direction, false);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

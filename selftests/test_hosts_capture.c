@@ -43,9 +43,8 @@ VARIANT(ipv6_headers, AF_INET6, "ipv6", "ipv6.nxt", "headers", 8 + 40 + 32);
 
 FIXTURE_SETUP(capture)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--default udplite --coverage %s",
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''",
+				 "--default udplite --coverage %s",
 				 variant->coverage));
 	snprintf(self->file, sizeof(self->file), "%s/capture", self->lab.dir);
 	ASSERT_EQ(0, lab_do(&self->lab, "capture",
@@ -56,7 +55,7 @@ FIXTURE_SETUP(capture)
 
 FIXTURE_TEARDOWN(capture)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Short and bulk both ways, to the end. */
@@ -201,4 +200,4 @@ TEST_F_TIMEOUT(capture, every_frame_is_right, 60)
 	EXPECT_GT(seen.data / 4, seen.tcp);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -49,9 +49,8 @@ FIXTURE_SETUP(bad_path)
 	struct lab_pair *p = &self->p;
 	struct lab *lab = &self->lab;
 
-	ASSERT_EQ(0, lab_up(lab, "--wire ''"));
-	ASSERT_EQ(0, lab_shunt_both(
-			     lab,
+	ASSERT_EQ(0, lab_up_both(
+			     lab, "--wire ''",
 			     "--ingress %s --default udplite,udp --coverage %s",
 			     variant->ingress, variant->coverage));
 	ASSERT_EQ(0, lab_pair(lab, p, variant->domain, PORT));
@@ -65,7 +64,7 @@ FIXTURE_SETUP(bad_path)
 FIXTURE_TEARDOWN(bad_path)
 {
 	lab_pair_close(&self->p);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 static bool wants_damage(const FIXTURE_VARIANT(bad_path) * variant)
@@ -223,4 +222,4 @@ TEST_F_TIMEOUT(bad_path, lost_late_twice, 100)
 	EXPECT_TRUE(stream_at_end(p->c));
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -66,15 +66,14 @@ FIXTURE_SETUP(faults)
 {
 	struct lab *lab = &self->lab;
 
-	ASSERT_EQ(0, lab_up(lab, variant->count ? "--wire ''" : NULL));
+	ASSERT_EQ(0, lab_up_both(lab, variant->count ? "--wire ''" : NULL,
+				 "--ingress %s", variant->ingress));
 	/* What netem drops should be a packet, not 64 KB of them. */
 	if (!variant->count)
 		for (int i = CLIENT; i <= SERVER; i += SERVER - CLIENT)
 			ASSERT_EQ(0,
 				  lab_run(lab, i,
 					  "ethtool -K eth0 tso off gso off"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -82,7 +81,7 @@ FIXTURE_SETUP(faults)
 FIXTURE_TEARDOWN(faults)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Over a kernel that has none, tc says so in these words. */
@@ -204,4 +203,4 @@ TEST_F_TIMEOUT(faults, new_connections_work, 60)
 	EXPECT_LE(7, lab_stat(lab, SERVER, "flows_redirected"));
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -35,20 +35,20 @@ FIXTURE_VARIANT_ADD(firewall, tc_ipv6){.ingress = "tc", .domain = AF_INET6};
 
 FIXTURE_SETUP(firewall)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
-}
-
-FIXTURE_TEARDOWN(firewall)
-{
-	EXPECT_EQ(0, lab_down(&self->lab));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 }
 
 static int both_nft(struct lab *lab, const char *rules)
 {
 	return lab_run(lab, CLIENT, "nft '%s'", rules) ||
 	       lab_run(lab, SERVER, "nft '%s'", rules);
+}
+
+FIXTURE_TEARDOWN(firewall)
+{
+	EXPECT_EQ(0, both_nft(&self->lab, "flush ruleset"));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* The bytes that a counter of table fw has seen on a host. */
@@ -182,4 +182,4 @@ TEST_F(firewall, is_obeyed)
 	lab_pair_close(&p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -35,9 +35,8 @@ FIXTURE_VARIANT_ADD(icmp, tc_ipv6){.ingress = "tc", .domain = AF_INET6};
 
 FIXTURE_SETUP(icmp)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -45,7 +44,7 @@ FIXTURE_SETUP(icmp)
 FIXTURE_TEARDOWN(icmp)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* A connection that is on UDP, both ways. */
@@ -149,6 +148,7 @@ TEST_F(icmp, path_shrinks_in_a_transfer)
 	rx.fd = p.s;
 	ASSERT_EQ(0, stream_start(&tx));
 	ASSERT_EQ(0, stream_run(&rx));
+	lab_spoil(lab);
 	ASSERT_EQ(0, lab_run(lab, ROUTER, "ip link set rs mtu 1400"));
 	rx.to = size;
 	EXPECT_EQ(0, stream_finish(&tx, &rx));
@@ -176,6 +176,7 @@ TEST_F(icmp, path_without_room)
 	long before;
 
 	ASSERT_EQ(0, redirected(lab, variant->domain, self->listener, &p));
+	lab_spoil(lab);
 	ASSERT_EQ(0, lab_run(lab, ROUTER, "ip link set rs mtu %d",
 			     variant->domain == AF_INET ? 560 : 1280));
 	before = retransmissions(lab, CLIENT);
@@ -218,4 +219,4 @@ TEST_F(icmp, sent_back_by_hand)
 	lab_pair_close(&p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

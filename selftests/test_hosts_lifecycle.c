@@ -37,7 +37,7 @@ FIXTURE_SETUP(lifecycle)
 FIXTURE_TEARDOWN(lifecycle)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* A new connection that ends up on UDP, both ways. */
@@ -190,4 +190,4 @@ DOWN(sender_restarts, .server = true, .restart = true)
 DOWN(receiver_restarts, .client = true, .restart = true)
 DOWN(both_restart, .client = true, .server = true, .restart = true)
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

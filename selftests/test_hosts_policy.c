@@ -79,7 +79,7 @@ FIXTURE_TEARDOWN(policy)
 	EXPECT_EQ(0, rmdir(self->child));
 	EXPECT_EQ(0, rmdir(self->cgroup));
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 enum way { ON_UDP, ON_TCP };
@@ -313,4 +313,4 @@ TEST_F(policy, run_one_command_on_tcp)
 	EXPECT_EQ(0, rules(lab));
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

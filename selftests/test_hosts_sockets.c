@@ -43,8 +43,7 @@ FIXTURE_SETUP(sockets)
 	struct lab_pair *p = &self->p;
 	struct lab_count count;
 
-	ASSERT_EQ(0, lab_up(lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(lab, NULL, "--ingress %s", variant->ingress));
 	ASSERT_EQ(0, lab_pair(lab, p, variant->domain, PORT));
 	ASSERT_EQ(0, stream_through(p->c, p->s, 1, 10));
 	ASSERT_EQ(0, stream_through(p->s, p->c, 1, 10));
@@ -56,7 +55,7 @@ FIXTURE_SETUP(sockets)
 FIXTURE_TEARDOWN(sockets)
 {
 	lab_pair_close(&self->p);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Did so many bytes go by UDP since the last look, and (almost) none by TCP? */
@@ -298,8 +297,7 @@ FIXTURE(dual_stack)
 
 FIXTURE_SETUP(dual_stack)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "%s", ""));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "%s", ""));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -307,7 +305,7 @@ FIXTURE_SETUP(dual_stack)
 FIXTURE_TEARDOWN(dual_stack)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 TEST_F(dual_stack, ipv4_client)
@@ -358,4 +356,4 @@ TEST_F(dual_stack, server_speaks_first)
 	lab_pair_close(&p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -37,7 +37,7 @@ FIXTURE_SETUP(table)
 FIXTURE_TEARDOWN(table)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* One connection, redirected, so that the path is proved for those after it. */
@@ -319,4 +319,4 @@ TEST_F(table, full_of_live_flows_at_server)
 	full(_metadata, lab, self->listener, SERVER);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -48,14 +48,13 @@ FIXTURE_VARIANT_ADD(transfer, tc_ipv6){
 
 FIXTURE_SETUP(transfer)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 }
 
 FIXTURE_TEARDOWN(transfer)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* nginx as Debian has it: serves files, takes files. */
@@ -231,4 +230,4 @@ TEST_F(transfer, bytes_in_flows)
 	lab_pair_close(&p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -33,9 +33,8 @@ FIXTURE_VARIANT_ADD(transport, tc){.ingress = "tc"};
 
 FIXTURE_SETUP(transport)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -43,7 +42,7 @@ FIXTURE_SETUP(transport)
 FIXTURE_TEARDOWN(transport)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 static const enum lab_host ends[] = {CLIENT, SERVER};
@@ -159,19 +158,20 @@ TEST_F(transport, encap_that_fails)
 TEST_F(transport, replaced_in_a_transfer)
 {
 	struct lab *lab = &self->lab;
-	struct stream tx = {.send = true, .seed = 9, .to = 26 * MB}, rx = tx;
+	const long size = size_here(26 * MB, 4 * MB);
+	struct stream tx = {.send = true, .seed = 9, .to = size}, rx = tx;
 	struct lab_pair p;
 
 	ASSERT_EQ(0, put_both(lab, "add", OWD));
 	ASSERT_EQ(0, prefer(lab, "owd"));
-	ASSERT_EQ(0, lab_do(lab, "fault", "rate=200mbit"));
+	ASSERT_EQ(0, lab_do(lab, "fault", "rate=%ldmbit", size_here(200, 10)));
 	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
 	tx.fd = p.s;
 	rx.fd = p.c;
 	rx.send = false;
 	ASSERT_EQ(0, stream_start(&tx));
 	ASSERT_EQ(0, stream_start(&rx));
-	for (int i = 0; i < 10; i++)
+	for (long i = size_here(10, 4); i > 0; i--)
 		EXPECT_EQ(0, put_both(lab, "replace owd", OWD));
 	EXPECT_EQ(0, stream_join(&rx));
 	EXPECT_EQ(0, stream_join(&tx));
@@ -190,16 +190,18 @@ TEST_F(transport, replaced_in_a_transfer)
 TEST_F(transport, removed_in_a_transfer)
 {
 	struct lab *lab = &self->lab;
+	const long size = size_here(10 * MB, 2 * MB);
 	struct lab_pair p, q;
 	struct lab_count count;
 
 	ASSERT_EQ(0, put_both(lab, "add", OWD));
 	ASSERT_EQ(0, prefer(lab, "owd"));
 	for (int i = 0; i < 2; i++) {
-		struct stream tx = {.send = true, .seed = 5, .to = 10 * MB};
-		struct stream rx = {.seed = 5, .to = 10 * MB};
+		struct stream tx = {.send = true, .seed = 5, .to = size};
+		struct stream rx = {.seed = 5, .to = size};
 
-		ASSERT_EQ(0, lab_do(lab, "fault", "rate=100mbit"));
+		ASSERT_EQ(0, lab_do(lab, "fault", "rate=%ldmbit",
+				    size_here(100, 10)));
 		ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
 		tx.fd = p.c;
 		rx.fd = p.s;
@@ -246,7 +248,9 @@ struct load {
 	int err;
 };
 
-/* 26 MB after another, each on a connection of its own */
+#define AT_A_TIME size_here(26 * MB, 4 * MB)
+
+/* Such transfers one after another, each on a connection of its own */
 static void *transfers(void *arg)
 {
 	struct load *l = arg;
@@ -256,7 +260,7 @@ static void *transfers(void *arg)
 		l->err = lab_pair_on(l->lab, &p, AF_INET6, l->listener);
 		if (l->err)
 			break;
-		l->err = stream_through(p.c, p.s, ++l->transfers, 26 * MB);
+		l->err = stream_through(p.c, p.s, ++l->transfers, AT_A_TIME);
 		lab_pair_close(&p);
 	} while (!l->err && !l->stop);
 	return NULL;
@@ -341,10 +345,10 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 	EXPECT_LT(0, lab_stat(lab, CLIENT, "flows_fallback"));
 	printf("# NOTE %ld MB, %ld ping-pongs in %d rounds; %ld connections "
 	       "redirected, %ld sent back\n",
-	       26 * bulk.transfers, pong.pongs, rounds,
+	       AT_A_TIME / MB * bulk.transfers, pong.pongs, rounds,
 	       lab_stat(lab, CLIENT, "flows_redirected"),
 	       lab_stat(lab, CLIENT, "flows_fallback"));
 	close(pong.listener);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

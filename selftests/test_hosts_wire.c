@@ -42,8 +42,7 @@ FIXTURE_VARIANT_ADD(wire, ipv6){.domain = AF_INET6,
 
 FIXTURE_SETUP(wire)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "%s", ""));
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "%s", ""));
 	snprintf(self->file, sizeof(self->file), "%s/capture", self->lab.dir);
 	ASSERT_EQ(0, lab_do(&self->lab, "capture",
 			    "start %s '%s and (tcp or udp)'", self->file,
@@ -52,7 +51,7 @@ FIXTURE_SETUP(wire)
 
 FIXTURE_TEARDOWN(wire)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* Display filters. PROBES and MARKED: and what the variant has. */
@@ -213,4 +212,4 @@ TEST_F_TIMEOUT(wire, capture_at_the_router, 60)
 	EXPECT_GE(12, n[PLAIN]);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

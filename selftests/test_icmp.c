@@ -342,4 +342,4 @@ TEST_F(icmp, probe_refused)
 	EXPECT_EQ(0, peer.blocked_until_ns);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

@@ -54,11 +54,10 @@ FIXTURE_SETUP(lite)
 	struct lab *lab = &self->lab;
 
 	self->ip = variant->domain == AF_INET ? 20 : 40;
-	ASSERT_EQ(0, lab_up(lab, "--wire ''"));
-	ASSERT_EQ(0, lab_shunt_both(lab,
-				    "--ingress %s --default udplite "
-				    "--coverage %s",
-				    variant->ingress, coverage));
+	ASSERT_EQ(0, lab_up_both(lab, "--wire ''",
+				 "--ingress %s --default udplite "
+				 "--coverage %s",
+				 variant->ingress, coverage));
 	ASSERT_EQ(0, lab_pair(lab, &self->p, variant->domain, PORT));
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 1, 10));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 1, 10));
@@ -69,7 +68,7 @@ FIXTURE_SETUP(lite)
 FIXTURE_TEARDOWN(lite)
 {
 	lab_pair_close(&self->p);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 #define KERNEL_SOCKET(host)                                                  \
@@ -250,4 +249,4 @@ TEST_F(lite, we_take_the_kernels_datagrams)
 	free(p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -352,4 +352,4 @@ TEST_F(mutation, oracle_agrees_with_the_named_frames)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(FLOWS)

@@ -346,4 +346,4 @@ TEST_F(offer, control_connections_get_none)
 	EXPECT_NE(0, hs_get(&self->r, &k, &hs));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

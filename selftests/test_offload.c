@@ -169,4 +169,4 @@ TEST_F(offload, segment_without_checksum)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

@@ -209,4 +209,4 @@ TEST_F(policy, cgroup_rules_are_for_connections_we_make)
 	EXPECT_FALSE(heard(&self->r, false, NULL, 80));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

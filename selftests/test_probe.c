@@ -305,4 +305,4 @@ TEST_F(probe, of_a_segment_with_checksum_offload)
 	cable_close(&c);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

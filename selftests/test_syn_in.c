@@ -427,4 +427,4 @@ TEST_F(syn_in, answers_we_do_not_take)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

@@ -385,4 +385,4 @@ TEST_F(syn_out, answer_needs_room_in_packet_and_table)
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_TABLE_FULL));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

@@ -230,7 +230,7 @@ FIXTURE_VARIANT_ADD(device, ipv6){
 
 FIXTURE_SETUP(device)
 {
-	ASSERT_EQ(0, rig_open(&self->r, 4));
+	ASSERT_EQ(0, rig_open(&self->r, 8));
 	ASSERT_EQ(0, cable_open(&self->c, &self->r, 1500));
 	ASSERT_EQ(0, system("ethtool -K t0 tx off >/dev/null 2>&1"));
 	self->s = seg_out(variant->v6);
@@ -301,4 +301,4 @@ TEST_F(device, probe)
 	EXPECT_EQ(20, probes);
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

@@ -349,4 +349,4 @@ TEST_F(lite_in, probes_are_covered_whole)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

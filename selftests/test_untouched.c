@@ -253,4 +253,4 @@ TEST_F(untouched, truncated_with_outer_lengths_to_match)
 	EXPECT_EQ(0, rig_moved(&self->r, SHUNT_CNT_DECAP));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

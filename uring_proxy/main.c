@@ -134,7 +134,7 @@ static void reset_streams(struct proxy *px)
 {
 	for (uint32_t i = 1; i < px->n_streams; i++) {
 		struct shunt_stream *s = &px->shm_streams[i];
-		bool sent = s->tx_bytes && !s->tx_open;
+		bool sent = s->tx_based && !s->tx_open;
 		bool receiving =
 			s->rx == SHUNT_SRX_BASED || s->rx == SHUNT_SRX_ARMED;
 

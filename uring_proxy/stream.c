@@ -280,8 +280,7 @@ void stream_try_promote(struct stream *st)
 
 static bool promoted(const struct stream *st)
 {
-	return st->shm->tx == SHUNT_STX_ON ||
-	       (st->shm->tx == SHUNT_STX_OFF && st->shm->tx_bytes);
+	return st->shm->tx_based; /* even if no byte went with it */
 }
 
 void stream_set_base(struct proxy *px, struct stream *st, uint32_t base)

@@ -58,17 +58,21 @@ inside()
 	nsenter --net="/run/netns/$name-$host" -- "$@"
 }
 
-# poll SECONDS CMD...: try CMD until it succeeds; 1 if it never does
+# poll SECONDS CMD...: try CMD until it succeeds; 1 if it never does. A machine
+# may be so busy that one try takes longer.
 poll()
 {
-	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) never
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) never status=0
 
 	shift
 	exec {never}<> <(:)
 	until "$@"; do
-		[ "${EPOCHREALTIME/./}" -lt "$end" ] || break
+		if [ "${EPOCHREALTIME/./}" -ge "$end" ]; then
+			status=1
+			break
+		fi
 		read -rt 0.01 -u "$never" || true # sleeps, and starts nothing
 	done
 	exec {never}<&-
-	[ "${EPOCHREALTIME/./}" -lt "$end" ]
+	return "$status"
 }

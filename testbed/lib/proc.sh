@@ -126,7 +126,7 @@ lab_is_quiet()
 
 end_processes()
 {
-	local signal pids
+	local signal pids seconds=1
 
 	for signal in TERM KILL; do
 		mapfile -t pids < <(lab_pids)
@@ -134,7 +134,8 @@ end_processes()
 		# CONT, or a stopped one would not hear TERM
 		kill -s "$signal" "${pids[@]}" 2>/dev/null || true
 		kill -s CONT "${pids[@]}" 2>/dev/null || true
-		poll 1 lab_is_quiet && return 0
+		poll "$seconds" lab_is_quiet && return 0
+		seconds=10 # TERM may go unheard; KILL does not
 	done
 	echo "lab: $name: processes $(lab_pids | xargs) do not end" >&2
 	return 1

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What an instance has in the kernel, and whether it goes away. See lab.h. */
+#include "lab_own.h"
+
+#include <bpf/bpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void add_id(uint32_t *ids, uint32_t id)
+{
+	for (int i = 0; i < LAB_IDS; i++) {
+		if (ids[i] == id)
+			return;
+		if (!ids[i]) {
+			ids[i] = id;
+			return;
+		}
+	}
+	abort();
+}
+
+static int note_program(struct lab *lab, enum lab_host host, int fd)
+{
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info), maps[LAB_IDS] = {};
+
+	info.map_ids = (uintptr_t)maps;
+	info.nr_map_ids = LAB_IDS;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	add_id(lab->progs[host], info.id);
+	for (uint32_t i = 0; i < info.nr_map_ids && i < LAB_IDS; i++)
+		add_id(lab->maps[host], maps[i]);
+	return 0;
+}
+
+static int note_map(struct lab *lab, enum lab_host host, int fd)
+{
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	add_id(lab->maps[host], info.id);
+	return 0;
+}
+
+static int note_pins(struct lab *lab, enum lab_host host, const char *sub,
+		     int (*note)(struct lab *, enum lab_host, int))
+{
+	char path[PATH_MAX];
+	struct dirent *e;
+	int n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/%s", lab->pins[host], sub);
+	d = opendir(path);
+	if (!d) {
+		fprintf(stderr, "# %s: %m\n", path);
+		return -errno;
+	}
+	while ((e = readdir(d))) {
+		int fd;
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/%s", lab->pins[host], sub,
+			 e->d_name);
+		fd = bpf_obj_get(path);
+		if (fd < 0 || note(lab, host, fd))
+			n = -1000;
+		if (fd >= 0)
+			close(fd);
+		n++;
+	}
+	closedir(d);
+	return n > 0 ? 0 : -1;
+}
+
+int lab_note_pins(struct lab *lab, enum lab_host host)
+{
+	return note_pins(lab, host, "progs", note_program)
+		       ?: note_pins(lab, host, "maps", note_map);
+}
+
+/* The kernel frees them some time after the last reference is gone. */
+static bool all_gone(uint32_t *ids, int (*get)(uint32_t))
+{
+	for (int i = 0; i < LAB_IDS && ids[i]; i++) {
+		int fd = get(ids[i]);
+
+		if (fd < 0)
+			continue;
+		close(fd);
+		return false;
+	}
+	return true;
+}
+
+/* Which ones are still there, for who has to find out why */
+static void tell_left(const struct lab *lab, enum lab_host host)
+{
+	for (int i = 0; i < LAB_IDS; i++) {
+		int prog = lab->progs[host][i]
+				   ? bpf_prog_get_fd_by_id(lab->progs[host][i])
+				   : -1;
+		int map = lab->maps[host][i]
+				  ? bpf_map_get_fd_by_id(lab->maps[host][i])
+				  : -1;
+		struct bpf_prog_info p = {};
+		struct bpf_map_info m = {};
+		uint32_t size = sizeof(p);
+
+		if (prog >= 0 && !bpf_obj_get_info_by_fd(prog, &p, &size))
+			fprintf(stderr, "# program %u %s\n", p.id, p.name);
+		size = sizeof(m);
+		if (map >= 0 && !bpf_obj_get_info_by_fd(map, &m, &size))
+			fprintf(stderr, "# map %u %s\n", m.id, m.name);
+		if (prog >= 0)
+			close(prog);
+		if (map >= 0)
+			close(map);
+	}
+}
+
+int lab_all_gone(struct lab *lab, enum lab_host host)
+{
+	int err = 0;
+
+	if (!BECOMES(all_gone(lab->progs[host], bpf_prog_get_fd_by_id) &&
+		     all_gone(lab->maps[host], bpf_map_get_fd_by_id))) {
+		fprintf(stderr, "# shunt down left programs or maps\n");
+		tell_left(lab, host);
+		err = -1;
+	}
+	memset(lab->progs[host], 0, sizeof(lab->progs[host]));
+	memset(lab->maps[host], 0, sizeof(lab->maps[host]));
+	return err;
+}
