@@ -59,8 +59,8 @@ struct parts {
 static int find_tcp(struct proxy *px, struct stream *st, struct parts *p)
 {
 	const struct shunt_flow *f = kernel_flow(px, &st->shm->key);
-	unsigned char *end = st->held + st->held_length;
-	unsigned char *ip = st->held + ETH_HLEN;
+	unsigned char *end = st->held + HELD_ALIGN + st->held_length;
+	unsigned char *ip = st->held + HELD_ALIGN + ETH_HLEN;
 	uint32_t hlen, total;
 	uint16_t type;
 
@@ -91,28 +91,6 @@ static int find_tcp(struct proxy *px, struct stream *st, struct parts *p)
 	    p->tcp->doff * 4 > p->tcp_length)
 		return -EINVAL;
 	return 0;
-}
-
-void inject_final(struct proxy *px, struct stream *st)
-{
-	struct shunt_final_option o;
-	struct parts p;
-	uint64_t offset = 0;
-	uint32_t base;
-
-	if (find_tcp(px, st, &p) || p.tcp->doff * 4 < 20 + sizeof(o))
-		return;
-	memcpy(&o, (char *)p.tcp + p.tcp->doff * 4 - sizeof(o), sizeof(o));
-	if (o.kind != SHUNT_TCPOPT_KIND || o.len != sizeof(o) ||
-	    o.exid != htons(SHUNT_TCPOPT_EXID) ||
-	    o.version_type != (SHUNT_TCPOPT_VERSION << 4 | SHUNT_OPT_FINAL))
-		return;
-	for (int i = 0; i < 7; i++)
-		offset = offset << 8 | o.offset[i];
-	memcpy(&base, &o.base, sizeof(base));
-	stream_set_base(px, st, ntohl(base));
-	if (!st->doomed)
-		stream_set_final(px, st, offset);
 }
 
 static void run(struct proxy *px, int prog, uint32_t ifindex, void *frame,
@@ -151,7 +129,7 @@ void inject_held(struct proxy *px, struct stream *st)
 	run(px,
 	    d && d->ingress == SHUNT_INGRESS_XDP ? px->inject_xdp_fd
 						 : px->inject_fd,
-	    st->held_ifindex, st->held, st->held_length);
+	    st->held_ifindex, st->held + HELD_ALIGN, st->held_length);
 	st->held_length = 0;
 }
 
@@ -181,7 +159,7 @@ void inject_poke(struct proxy *px, struct stream *st)
 		struct ethhdr eth;
 		unsigned char
 			rest[sizeof(struct ipv6hdr) + sizeof(struct tcphdr)];
-	} __attribute__((packed)) frame = {};
+	} __attribute__((packed, aligned(8))) frame = {};
 	struct iphdr *h4 = (void *)frame.rest;
 	struct ipv6hdr *h6 = (void *)frame.rest;
 	struct tcphdr *t =
@@ -218,6 +196,6 @@ void inject_poke(struct proxy *px, struct stream *st)
 	t->window = htons(1); /* smaller than what is known: ignored */
 	sum = add(pseudo(frame.rest, v4, sizeof(*t)), t, sizeof(*t));
 	t->check = htons((uint16_t)~fold(sum));
-	run(px, px->inject_fd, ifindex, &frame,
+	run(px, px->inject_fd, ifindex, &frame.eth,
 	    sizeof(frame.eth) + (v4 ? sizeof(*h4) : sizeof(*h6)) + sizeof(*t));
 }

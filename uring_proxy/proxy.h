@@ -148,7 +148,7 @@ struct stream {
 	uint64_t hole_end; /* … and what had been sent then */
 	bool rx_turn;	   /* what TCP brought before has been read */
 	uint64_t acked_next, acked_read; /* what the last ACK said */
-	unsigned char *held;		 /* a FIN that waits */
+	unsigned char *held; /* a FIN that waits, behind HELD_ALIGN bytes */
 	uint32_t held_length, held_ifindex;
 };
 
@@ -319,8 +319,8 @@ int messages_read(struct proxy *px, struct channel *c);
 /* ---- inject.c: packets into the stack, as if a device had received them ----
  */
 
-/* What the FIN that waits says of the end of its direction. */
-void inject_final(struct proxy *px, struct stream *st);
+/* So that the IP header behind Ethernet's is aligned. */
+#define HELD_ALIGN 2
 void inject_held(struct proxy *px, struct stream *st);
 /* An acknowledgement that says nothing new: TCP then sends what it has. */
 void inject_poke(struct proxy *px, struct stream *st);
@@ -356,6 +356,7 @@ struct proxy {
 	uint64_t now_ns;
 	bool quit;
 	bool settling;		 /* a stream is */
+	uint64_t events_lost;	 /* as of the last look at all streams */
 	bool tx_work;		 /* a stream or a window has changed */
 	bool zero_copy;		 /* the ring has SENDMSG_ZC */
 	uint32_t zero_copy_from; /* bytes */

@@ -26,6 +26,10 @@ static void payload(struct proxy *px, uint32_t at, uint32_t length)
 		px->shm->refused++;
 		return;
 	}
+	/* Two threads that write at once can be overtaken by each other between
+	 * their header and the queue: better no connection than such a one. */
+	if (px->record_left == r->length && r->offset != st->tx_end)
+		stream_abort(px, st, "messages out of order");
 	tx_add(px, st, px->slab, at, length,
 	       last ? r->length + SHUNT_MSG_OVERHEAD : 0);
 }
@@ -103,6 +107,12 @@ static void receive(struct proxy *px)
 
 void redirect_tick(struct proxy *px)
 {
+	char refused[64];
+
+	/* SK_MSG leaves a byte there of each record that it refuses. */
+	while (recv(px->redirect[1], refused, sizeof(refused), MSG_DONTWAIT) >
+	       0)
+		;
 	if (px->starved && px->free_slabs)
 		receive(px);
 }

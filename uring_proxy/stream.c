@@ -91,7 +91,7 @@ static void forget(struct proxy *px, struct stream *st)
 		*s = st->next_key;
 	px->streams[st->number] = NULL;
 	st->peer->streams--;
-	memset(st->shm, 0, sizeof(*st->shm));
+	st->shm->life = SHUNT_STREAM_FREE; /* `shunt flows` shows the rest */
 	kernel_free_number(px, st->number);
 	free(st->held);
 	free(st);
@@ -409,15 +409,14 @@ static void held(struct proxy *px, struct stream *st,
 		return;
 	px->shm->held++;
 	if (!st->held)
-		st->held = malloc(SHUNT_HELD_MAX);
+		st->held = malloc(HELD_ALIGN + SHUNT_HELD_MAX);
 	if (!st->held)
 		return; /* TCP sends it again */
-	memcpy(st->held, e->frame, e->length);
+	memcpy(st->held + HELD_ALIGN, e->frame, e->length);
 	st->held_length = e->length;
 	st->held_ifindex = e->ifindex;
-	inject_final(px, st);
-	if (st->doomed)
-		return;
+	/* What its option says is not believed: anybody can send a FIN. FINAL
+	 * comes over the control channel, and as soon. */
 	if (st->shm->rx == SHUNT_SRX_COMPLETE)
 		inject_held(px, st);
 	else
@@ -447,6 +446,10 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		st->closed = st->closing = true;
 		demoted(px, st);
 		stream_maybe_free(px, st);
+		break;
+	case SHUNT_EV_REFUSED:
+		/* The socket is gone; the peer is to know. */
+		stream_abort(px, st, "it takes no more");
 		break;
 	case SHUNT_EV_HELD:
 		held(px, st, e, size);
@@ -493,11 +496,32 @@ static void tick(struct proxy *px, struct stream *st)
 		stream_due(px, st, DUE_ACK);
 }
 
+/* Events were lost: what they would have said can be seen. */
+static void rescan(struct proxy *px)
+{
+	px->events_lost = px->shm->events_lost;
+	for (uint32_t i = 1; i < px->n_streams; i++) {
+		struct shunt_event e = {.stream = i};
+		struct shunt_stream *s = &px->shm_streams[i];
+
+		if (!stream_get(px, i))
+			continue;
+		if (s->tx_based)
+			stream_due(px, px->streams[i], DUE_PROMOTED);
+		e.type = s->life == SHUNT_STREAM_CLOSED ? SHUNT_EV_CLOSED
+							: SHUNT_EV_DEMOTED;
+		if (s->life == SHUNT_STREAM_CLOSED || s->tx == SHUNT_STX_OFF)
+			stream_event(px, &e, sizeof(e));
+	}
+}
+
 void streams_tick(struct proxy *px)
 {
 	struct stream *list, *st;
 
 	settle(px);
+	if (px->shm->events_lost != px->events_lost)
+		rescan(px);
 	list = px->active;
 	px->active = NULL;
 	while ((st = list)) {
