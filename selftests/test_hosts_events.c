@@ -292,6 +292,12 @@ static void without_pins(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, lab_flows(lab, host == CLIENT ? SERVER : CLIENT,
 			       "redirected"));
 	lab_pair_close(&t.p);
+	/* Links to tcx and XDP ended with their pins; filters, where the kernel
+	 * has no tcx, are nobody's now, and `shunt up` does not touch them. */
+	ASSERT_EQ(0,
+		  lab_run(lab, host,
+			  "tc qdisc show dev eth0 | grep -q clsact || exit 0;"
+			  " tc qdisc del dev eth0 clsact"));
 	ASSERT_EQ(0, lab_shunt_up(lab, host, "--ingress %s", variant->ingress));
 	EXPECT_EQ(0, lab_shunt(lab, CLIENT, "peers flush"));
 	EXPECT_EQ(0, lab_shunt(lab, SERVER, "peers flush"));
