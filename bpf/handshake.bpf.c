@@ -537,7 +537,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	    hs->isn_remote == y->seq) {
 		f = flow_indexed(&y->key, &slot);
 		if (f)
-			doubt(f, SHUNT_REASON_STALLED, now);
+			doubt(f, SHUNT_REASON_STALLED, 0, now);
 	}
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
 	    hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
