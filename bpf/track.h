@@ -27,6 +27,11 @@
 /* Data further ahead of what we have acknowledged is forged, or of no use. */
 #define JUMP_MAX (1U << 30)
 
+/* A reset stands at what we have acknowledged, or behind what is on its way to
+ * us (RFC 5961 3.2): what is further away is forged, and TCP ignores it. */
+#define RST_BEFORE (1U << 16)
+#define RST_WITHIN (1U << 24)
+
 /* Renew the peer's proof at most this often per flow. */
 #define REFRESH_MS 1000
 
@@ -154,7 +159,7 @@ static __always_inline void track_rx(struct shunt_flow *f,
 		f->flags |= SHUNT_F_FIN_RX;
 		ended(f);
 	}
-	if (t->rst)
+	if (t->rst && bpf_ntohl(t->seq) - f->tx_ack + RST_BEFORE < RST_WITHIN)
 		f->life = SHUNT_ENDED;
 }
 
