@@ -258,14 +258,14 @@ TEST_F_TIMEOUT(events, every_process_is_killed, 60)
 	BEGIN(&t);
 	for (int host = CLIENT; host <= SERVER; host += SERVER - CLIENT)
 		/* In these namespaces only, and there is one at least. */
-		ASSERT_EQ(0, lab_run(lab, host,
-				     "n=0; for p in $(ip netns pids %s-%s); do "
-				     "case $(cat /proc/$p/comm 2>/dev/null) in "
-				     "shunt*) "
-				     "kill -KILL $p && n=$((n + 1)) ;; esac; "
-				     "done; [ $n -gt 0 ]",
-				     lab->name,
-				     host == CLIENT ? "client" : "server"));
+		ASSERT_TRUE(BECOMES(!lab_run(
+			lab, host,
+			"n=0; for p in $(ip netns pids %s-%s); do "
+			"case $(cat /proc/$p/comm 2>/dev/null) in "
+			"shunt*) "
+			"kill -KILL $p && n=$((n + 1)) ;; esac; "
+			"done; [ $n -gt 0 ]",
+			lab->name, host == CLIENT ? "client" : "server")));
 	finish(_metadata, &t, 5);
 	EXPECT_TRUE(lab_flow(lab, CLIENT, t.p.c, "redirected", NULL));
 	EXPECT_TRUE(lab_flow(lab, SERVER, t.p.s, "redirected", NULL));

@@ -468,8 +468,8 @@ struct shunt_option {
  * takes the same encap and decap as the flow's segments, for any transport.
  * `scratch` is where the checksum offload of the segment that the probe was
  * cloned from writes (csum_start = L4, csum_offset = 16): never read, but it
- * has the value that the offload would write, see stable_scratch(). Zeros follow
- * if a larger datagram is to be proved.
+ * has the value that the offload would write, see stable_scratch(). Zeros
+ * follow if a larger datagram is to be proved.
  */
 #define SHUNT_PROBE_PROTO   253
 #define SHUNT_PROBE_VERSION 1
