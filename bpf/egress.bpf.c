@@ -179,7 +179,8 @@ static __always_inline int egress(struct __sk_buff *skb,
 	}
 	now = now_ns();
 	drained = f->rx_ack == f->tx_next;
-	track_tx(f, t, payload, late, now);
+	track_tx(f, t, payload,
+		 skb->gso_size ? skb->gso_size + headers : ip.total, late, now);
 	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
 		maybe_probe(skb, s, f, slot, now);
 	if (f->tx != SHUNT_TX_ENCAP) {

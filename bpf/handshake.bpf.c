@@ -7,10 +7,10 @@
  * A retransmitted SYN or SYN-ACK carries no option: a path that drops unknown
  * options then costs one retransmission, and the peer is not asked for a while.
  */
-#include "flow.h"
 #include "option.h"
 #include "parse.h"
 #include "policy.h"
+#include "track.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -504,8 +504,18 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 {
 	struct shunt_transport *t;
 	__u8 path = y->option.path_coverage >> 4;
-	__u32 number = 0;
+	struct shunt_flow *f;
+	__u32 number = 0, slot;
 
+	/* Again, so the peer has not heard what we answered over the transport,
+	 * and TCP's own retransmission would be of data: a client that waits
+	 * for the server to speak first has none. */
+	if (hs && hs->role == SHUNT_ROLE_ACTIVE && hs->stage == SHUNT_HS_DONE &&
+	    hs->isn_remote == y->seq) {
+		f = flow_indexed(&y->key, &slot);
+		if (f)
+			doubt(f, SHUNT_REASON_STALLED, 0, now);
+	}
 	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
 	    hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
 		return;

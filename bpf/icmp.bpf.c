@@ -242,9 +242,21 @@ static __always_inline int translate(struct __sk_buff *skb, const bool v6,
 				   BPF_F_RECOMPUTE_CSUM);
 }
 
+/* A probe need not be larger than the path says that it takes. */
+static __always_inline bool smaller_probes(const struct shunt_flow *f,
+					   __u32 mtu, __u64 now)
+{
+	struct shunt_peer *p = peer_get(&f->key.remote, f->transport, now);
+
+	if (!p || p->size <= mtu)
+		return false;
+	p->size = mtu;
+	return true;
+}
+
 static __always_inline int too_big(struct __sk_buff *skb, const bool v6,
 				   const struct error *e, struct shunt_flow *f,
-				   __u64 now)
+				   bool probe, __u64 now)
 {
 	__u32 mtu = e->mtu - e->room;
 
@@ -254,7 +266,13 @@ static __always_inline int too_big(struct __sk_buff *skb, const bool v6,
 			tx_fallback(f, SHUNT_REASON_MTU, now);
 		return TC_ACT_UNSPEC;
 	}
-	if (translate(skb, v6, e, mtu))
+	if (smaller_probes(f, mtu, now) && f->probes) {
+		f->probes--;
+		f->probe_tick -= MS_TICKS(1000); /* the next one at once */
+	} else if (probe) {
+		tx_fallback(f, SHUNT_REASON_MTU, now);
+	}
+	if (!probe && translate(skb, v6, e, mtu))
 		return TC_ACT_SHOT;
 	shunt_count(shunt_scratch(), SHUNT_CNT_ICMP_MTU);
 	return TC_ACT_UNSPEC;
@@ -272,7 +290,7 @@ static __always_inline void refusal(struct shunt_flow *f, __u64 now)
 	f->stalls++;
 	f->stall_tick = to_tick(now);
 	if (f->stalls >= STALLS_MAX)
-		doubt(f, SHUNT_REASON_UNREACHABLE, now);
+		doubt(f, SHUNT_REASON_UNREACHABLE, 0, now);
 }
 
 static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
@@ -302,15 +320,13 @@ static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 		shunt_count(shunt_scratch(), SHUNT_CNT_ICMP_BAD);
 		return TC_ACT_UNSPEC;
 	}
-	if (e.mtu && !probe)
-		return too_big(skb, v6, &e, f, now);
+	if (e.mtu)
+		return too_big(skb, v6, &e, f, probe, now);
 	shunt_count(shunt_scratch(), SHUNT_CNT_ICMP);
 	if (!probe)
 		refusal(f, now);
 	else if (f->probes >= PROBES_REFUSED)
-		tx_fallback(f,
-			    e.mtu ? SHUNT_REASON_MTU : SHUNT_REASON_UNREACHABLE,
-			    now);
+		tx_fallback(f, SHUNT_REASON_UNREACHABLE, now);
 	else
 		f->probe_tick -= MS_TICKS(1000); /* the next one at once */
 	return TC_ACT_UNSPEC;

@@ -141,14 +141,14 @@ static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,
 	}
 	if (v.proto == SHUNT_PROBE_PROTO && (v6 || v.hlen == 20)) {
 		b = v.l4;
-		if ((void *)(b + 1) > end || v.total != v.hlen + sizeof(*b) ||
+		if ((void *)(b + 1) > end || v.total < v.hlen + sizeof(*b) ||
 		    b->magic != bpf_htons(SHUNT_PROBE_MAGIC) ||
 		    b->version != SHUNT_PROBE_VERSION || b->transport != fr->id)
 			return MALFORMED;
 		key_in(&fr->key, inner, v6, b->sport, b->dport);
 		if (v6 && is_v4(&fr->key.remote))
 			return MALFORMED;
-		fr->headers = v.total;
+		fr->headers = v.hlen + sizeof(*b);
 		fr->l4 = b;
 		return PROBE;
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Probes: the proof that a path carries a flow's transport, by echo. A probe is
- * a small inner packet that takes the flow's own encap, five-tuple and decap.
+ * an inner packet that takes the flow's own encap, five-tuple and decap: small,
+ * or as large as what did not get through, and so is its echo.
  *
  *   A: ASKS a          B: ECHOS a, ASKS b        A: ECHOS b
  *   ───────────▶       ◀───────────────          ───────────▶
@@ -50,14 +51,14 @@ static __always_inline int write_probe(struct __sk_buff *skb, bool v6,
 	};
 	struct ipv6hdr h6 = {
 		.version = 6,
-		.payload_len = bpf_htons(sizeof(b)),
+		.payload_len = bpf_htons(skb->len - ETH_HLEN - sizeof(h6)),
 		.nexthdr = SHUNT_PROBE_PROTO,
 		.hop_limit = 64,
 	};
 	struct iphdr h4 = {
 		.version = 4,
 		.ihl = 5,
-		.tot_len = bpf_htons(sizeof(h4) + sizeof(b)),
+		.tot_len = bpf_htons(skb->len - ETH_HLEN),
 		.frag_off = bpf_htons(0x4000), /* DF */
 		.ttl = 64,
 		.protocol = SHUNT_PROBE_PROTO,
@@ -81,6 +82,27 @@ static __always_inline int write_probe(struct __sk_buff *skb, bool v6,
 				   0);
 }
 
+/* Cut the clone to a probe of `len` bytes and Ethernet, then grow it with
+ * zeros, which change no checksum, to what has to be proved. */
+static __always_inline int resize(struct __sk_buff *skb, struct shunt_flow *f,
+				  __u32 len)
+{
+	struct shunt_peer *p = peer_get(&f->key.remote, f->transport, now_ns());
+	__u32 mtu = 0;
+
+	if (bpf_skb_change_tail(skb, len, 0))
+		return -1;
+	if (!p || ETH_HLEN + p->size <= len)
+		return 0;
+	/* The device may take less than it did. */
+	bpf_check_mtu(skb, 0, &mtu, 0, 0);
+	if (mtu > f->overhead && p->size > mtu - f->overhead)
+		p->size = mtu - f->overhead;
+	if (ETH_HLEN + p->size <= len)
+		return 0;
+	return bpf_skb_change_tail(skb, ETH_HLEN + p->size, 0);
+}
+
 /* Clones of IPv4 packets with options never come here: see shunt_egress. */
 SEC("tc")
 int shunt_probe_out(struct __sk_buff *skb)
@@ -99,8 +121,7 @@ int shunt_probe_out(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	len = ETH_HLEN + sizeof(struct shunt_probe) +
 	      (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
-	if (bpf_skb_change_tail(skb, len, 0) ||
-	    write_probe(skb, v6, f, SHUNT_PROBE_ASKS, 0))
+	if (resize(skb, f, len) || write_probe(skb, v6, f, SHUNT_PROBE_ASKS, 0))
 		return TC_ACT_SHOT;
 	number = f->transport;
 	s->slot = slot;
@@ -136,6 +157,7 @@ int shunt_probe_in(struct __sk_buff *skb)
 	__u32 slot, number, l4;
 	__u64 now = now_ns();
 	__u8 flags = SHUNT_PROBE_ECHOS;
+	bool proves;
 
 	if (!s)
 		return TC_ACT_SHOT;
@@ -145,9 +167,11 @@ int shunt_probe_in(struct __sk_buff *skb)
 	if (!f || bpf_skb_load_bytes(skb, l4, &b, sizeof(b)))
 		return TC_ACT_SHOT;
 
-	if (b.flags & SHUNT_PROBE_ECHOS && bpf_ntohl(b.echo) == f->nonce) {
+	p = peer_get(&f->key.remote, f->transport, now);
+	proves = !p || skb->len - ETH_HLEN >= p->size;
+	if (b.flags & SHUNT_PROBE_ECHOS && bpf_ntohl(b.echo) == f->nonce &&
+	    proves) {
 		shunt_count(s, SHUNT_CNT_ECHO_RX);
-		p = peer_get(&f->key.remote, f->transport, now);
 		if (p) {
 			p->verified_ns = now;
 			p->blocked_until_ns = 0;
@@ -165,7 +189,7 @@ int shunt_probe_in(struct __sk_buff *skb)
 	number = f->transport;
 	if (!deployed(number)) {
 		flags = SHUNT_PROBE_GONE;
-	} else if (f->tx == SHUNT_TX_PROBING) {
+	} else if (f->tx == SHUNT_TX_PROBING && proves) {
 		flags |= SHUNT_PROBE_ASKS;
 		f->probes++;
 		f->probe_tick = to_tick(now);

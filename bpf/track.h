@@ -27,6 +27,11 @@
 /* Data further ahead of what we have acknowledged is forged, or of no use. */
 #define JUMP_MAX (1U << 30)
 
+/* A reset stands at what we have acknowledged, or behind what is on its way to
+ * us (RFC 5961 3.2): what is further away is forged, and TCP ignores it. */
+#define RST_BEFORE (1U << 16)
+#define RST_WITHIN (1U << 24)
+
 /* Renew the peer's proof at most this often per flow. */
 #define REFRESH_MS 1000
 
@@ -37,8 +42,13 @@ static __always_inline void ended(struct shunt_flow *f)
 		f->life = SHUNT_ENDED;
 }
 
-/* New flows to the peer have to prove the path again, too. */
-static __always_inline void doubt(struct shunt_flow *f, __u8 reason, __u64 now)
+/*
+ * New flows to the peer have to prove the path again, too. len: what did not
+ * get through, 0 if that is not known. From then on probes are as large: a path
+ * may drop large datagrams in silence and let small ones through.
+ */
+static __always_inline void doubt(struct shunt_flow *f, __u8 reason, __u32 len,
+				  __u64 now)
 {
 	struct shunt_peer *p;
 
@@ -47,11 +57,15 @@ static __always_inline void doubt(struct shunt_flow *f, __u8 reason, __u64 now)
 	shunt_count(shunt_scratch(), SHUNT_CNT_SUSPECT);
 	tx_probe(f, reason);
 	p = peer_get(&f->key.remote, f->transport, now);
-	if (p)
-		p->verified_ns = 0;
+	if (!p)
+		return;
+	p->verified_ns = 0;
+	if (len > p->size)
+		p->size = len;
 }
 
-static __always_inline void retransmission(struct shunt_flow *f, __u64 now)
+static __always_inline void retransmission(struct shunt_flow *f, __u32 len,
+					   __u64 now)
 {
 	__u32 tick = to_tick(now);
 
@@ -63,14 +77,15 @@ static __always_inline void retransmission(struct shunt_flow *f, __u64 now)
 	f->stalls++;
 	f->stall_tick = tick;
 	if (f->stalls >= STALLS_MAX)
-		doubt(f, SHUNT_REASON_STALLED, now);
+		doubt(f, SHUNT_REASON_STALLED, len, now);
 }
 
-/* A segment on its way out. payload may be a whole GSO packet's. A late one
- * (late.h) is sent again as long as the peer holds it, which is no bad sign. */
+/* A segment on its way out. payload may be a whole GSO packet's; len is that of
+ * one packet on the wire, its IP header included. A late one (late.h) is sent
+ * again as long as the peer holds it, which is no bad sign. */
 static __always_inline void track_tx(struct shunt_flow *f,
 				     const struct tcphdr *t, __u32 payload,
-				     bool late, __u64 now)
+				     __u32 len, bool late, __u64 now)
 {
 	__u32 seq = bpf_ntohl(t->seq), next = seq + payload + t->fin;
 	__u32 ack = bpf_ntohl(t->ack_seq);
@@ -87,7 +102,7 @@ static __always_inline void track_tx(struct shunt_flow *f,
 		/* Data or a FIN again, or a probe of a closed window or an idle
 		 * connection, which repeats a number without its byte. A plain
 		 * acknowledgement stands at tx_next. */
-		retransmission(f, now);
+		retransmission(f, len, now);
 	}
 	if (t->fin && !(f->flags & SHUNT_F_FIN_TX)) {
 		f->flags |= SHUNT_F_FIN_TX;
@@ -124,7 +139,7 @@ static __always_inline void track_rx(struct shunt_flow *f,
 	if (!plain)
 		f->rx_tick = tick ?: 1;
 	else if (f->rx_tick && tick - f->rx_tick > MS_TICKS(PLAIN_MS))
-		doubt(f, SHUNT_REASON_PEER_PLAIN, now);
+		doubt(f, SHUNT_REASON_PEER_PLAIN, 0, now);
 
 	if (after(ack, f->rx_ack) && !after(ack, f->tx_next)) {
 		f->rx_ack = ack;
@@ -137,7 +152,7 @@ static __always_inline void track_rx(struct shunt_flow *f,
 		/* What fills a hole is no sign of anything: only what we have
 		 * acknowledged, and comes again. */
 		if (!after(next, f->tx_ack))
-			retransmission(f, now);
+			retransmission(f, 0, now);
 		else if (next - f->tx_ack < JUMP_MAX)
 			f->heard_tick = tick;
 	}
@@ -145,7 +160,7 @@ static __always_inline void track_rx(struct shunt_flow *f,
 		f->flags |= SHUNT_F_FIN_RX;
 		ended(f);
 	}
-	if (t->rst)
+	if (t->rst && bpf_ntohl(t->seq) - f->tx_ack + RST_BEFORE < RST_WITHIN)
 		f->life = SHUNT_ENDED;
 }
 

@@ -273,6 +273,23 @@ int deploy_builtins(const char *dir)
 
 /* ---- out ---- */
 
+void deploy_withdraw_all(const char *dir)
+{
+	struct shunt_transport all[SHUNT_MAX_TRANSPORTS];
+
+	if (transport_read_all(dir, all))
+		return;
+	for (unsigned i = 0; i < SHUNT_MAX_TRANSPORTS; i++) {
+		if (all[i].deployed != SHUNT_DEPLOYED)
+			continue;
+		all[i].deployed = SHUNT_WITHDRAWING;
+		if (transport_write(dir, i, &all[i]))
+			return;
+	}
+	withdraw_grace();
+	withdraw_flows(dir, SHUNT_TCP);
+}
+
 int deploy_withdraw(const char *dir, unsigned number)
 {
 	struct shunt_transport all[SHUNT_MAX_TRANSPORTS], *t = &all[number];

@@ -36,6 +36,9 @@ int deploy_replace(const char *dir, unsigned number,
  */
 int deploy_withdraw(const char *dir, unsigned number);
 
+/* The first half of that, for all at once: `shunt down` takes the rest. */
+void deploy_withdraw_all(const char *dir);
+
 /* The built-in ones, into an instance that is being made. */
 int deploy_builtins(const char *dir);
 

@@ -5,6 +5,7 @@
 #include "attach.h"
 #include "cgroup.h"
 #include "ctl.h"
+#include "deploy.h"
 #include "hop.h"
 #include "instance.h"
 #include "message.h"
@@ -153,6 +154,9 @@ int instance_down(void)
 				"take down");
 		goto out;
 	}
+	/* Peers hear of it before their packets find nobody: nothing is lost.
+	 */
+	deploy_withdraw_all(in.dir);
 	teardown(&in.host, in.dir);
 out:
 	host_leave(&in.host);

@@ -30,7 +30,8 @@ void withdraw_grace(void)
 
 static bool is_of(const struct shunt_flow *f, unsigned number)
 {
-	return f->life == SHUNT_LIVE && f->transport == number;
+	return f->life == SHUNT_LIVE &&
+	       (number == SHUNT_TCP || f->transport == number);
 }
 
 static void leave(struct live *live, unsigned number)

@@ -8,8 +8,8 @@
 
 /* Waits until no BPF program runs that began before. */
 void withdraw_grace(void);
-/* Sends the transport's flows back to TCP, and waits until their peers send
- * nothing over it, for a second at most. Explains. */
+/* Sends the transport's flows (SHUNT_TCP: all) back to TCP, and waits until
+ * their peers send nothing over it, for a second at most. Explains. */
 int withdraw_flows(const char *dir, unsigned number);
 /* Forgets what was known of paths: the number may become another's. */
 void withdraw_peers(const char *dir, unsigned number);

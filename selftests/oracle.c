@@ -92,7 +92,7 @@ static const struct known *probed_flow(const struct ip *in, uint8_t proto,
 {
 	const uint8_t *b = in->at + in->hlen;
 
-	if (in->total != in->hlen + 28 || (!in->v6 && in->hlen != 20) ||
+	if (in->total < in->hlen + 28 || (!in->v6 && in->hlen != 20) ||
 	    get16(b) != 0x5348 || b[2] != 1 ||
 	    get16(b + 24) != (proto == UDPLITE ? 0x9d31 : 0x3f86))
 		return NULL;

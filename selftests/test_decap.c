@@ -261,6 +261,14 @@ TEST_F(decap, forged_numbers_far_ahead_change_nothing)
 	EXPECT_EQ(before.rx_ack, f.rx_ack);
 	EXPECT_EQ(before.heard_tick, f.heard_tick);
 	EXPECT_EQ(before.tx, f.tx);
+	/* A reset of nowhere ends nothing. */
+	s.flags = RST;
+	s.payload = 0;
+	pkt_seg(&self->in, &s);
+	pkt_wrap(&self->in, NULL);
+	rig_run(&self->r, variant->prog, &self->in, NULL);
+	flow_get(&self->r, 2, &f);
+	EXPECT_EQ(SHUNT_LIVE, f.life);
 }
 
 TEST_F(decap, flow_hears_segments_outside_the_transport)

@@ -253,6 +253,7 @@ TEST_F(flows, stall_probes_then_falls_back)
 	EXPECT_EQ(0, peer.verified_ns);
 	EXPECT_LT(now_mono(), peer.blocked_until_ns);
 	EXPECT_EQ(1, peer.fallbacks);
+	EXPECT_EQ(40 + s.payload + s.options_len, peer.size);
 	rewind_ticks(&self->r, &f, 10000);
 	EXPECT_EQ(0, send(&self->r, &s, &f)); /* for good */
 	EXPECT_EQ(SHUNT_TX_FALLBACK, f.tx);

@@ -168,4 +168,92 @@ TEST_F_TIMEOUT(blocked, in_a_download, 60)
 		    variant->direction, false);
 }
 
+/* ---- one connection after the other ---- */
+
+/* Retransmission timers that have run out, on both hosts; SYNs' included. */
+static long timeouts(struct lab *lab)
+{
+	long n = 0;
+
+	for (int i = CLIENT; i <= SERVER; i += SERVER - CLIENT) {
+		char *text = lab_output(lab, i,
+					"nstat -asz TcpExtTCPTimeouts | "
+					"awk '/Timeouts/ { print $2 }'");
+
+		n += text && *text ? atol(text) : -1000;
+		free(text);
+	}
+	return n;
+}
+
+/* Short ones, both ways: how many timers ran out on the way? */
+static long ten_more(struct __test_metadata *_metadata, struct lab *lab,
+		     int domain, int listener)
+{
+	long before = timeouts(lab);
+	struct lab_pair p;
+
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, lab_pair_on(lab, &p, domain, listener));
+		EXPECT_EQ(0, stream_through(p.c, p.s, i, 2000));
+		EXPECT_EQ(0, stream_through(p.s, p.c, i, 50000));
+		shutdown(p.c, SHUT_WR);
+		EXPECT_TRUE(stream_at_end(p.s));
+		lab_pair_close(&p);
+	}
+	return timeouts(lab) - before;
+}
+
+/* A slow guest's timers run out by themselves. */
+#define NONE size_here(0, 4)
+
+TEST_F_TIMEOUT(blocked, ten_in_a_row_from_the_start, 60)
+{
+	struct lab *lab = &self->lab;
+
+	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", variant->direction));
+	EXPECT_GE(NONE,
+		  ten_more(_metadata, lab, variant->domain, self->listener));
+	EXPECT_EQ(0, lab_flows(lab, CLIENT, "redirected"));
+}
+
+/* The first is open when the path is cut, and may wait for a timer. */
+TEST_F_TIMEOUT(blocked, ten_in_a_row_from_midway, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_pair p;
+
+	ASSERT_EQ(0, lab_pair_on(lab, &p, variant->domain, self->listener));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 1, 2000));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 2, 50000));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
+	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", variant->direction));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 3, 2000));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 4, 50000));
+	EXPECT_GE(NONE,
+		  ten_more(_metadata, lab, variant->domain, self->listener));
+	lab_pair_close(&p);
+}
+
+/* The same, but nothing is open: the first new one finds out. */
+TEST_F_TIMEOUT(blocked, ten_in_a_row_after_a_pause, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_pair p;
+
+	ASSERT_EQ(0, lab_pair_on(lab, &p, variant->domain, self->listener));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 1, 2000));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p.s, "redirected", NULL));
+	lab_pair_close(&p);
+	ASSERT_EQ(0, lab_do(lab, "block", "udp %s", variant->direction));
+	ASSERT_EQ(0, lab_pair_on(lab, &p, variant->domain, self->listener));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 3, 2000));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 4, 50000));
+	lab_pair_close(&p);
+	EXPECT_GE(NONE,
+		  ten_more(_metadata, lab, variant->domain, self->listener));
+}
+
 LAB_HARNESS_MAIN

@@ -40,6 +40,7 @@ FIXTURE_VARIANT(faults)
 		__VA_ARGS__               \
 	}
 
+VARIANT(xdp_loss_1, "xdp", AF_INET6, "loss=1%,seed=10", LOST);
 VARIANT(xdp_loss, "xdp", AF_INET, "loss=5%,seed=1", LOST);
 VARIANT(xdp_reorder, "xdp", AF_INET, "reorder=25%,seed=2", REORDERED);
 VARIANT(xdp_duplicate, "xdp", AF_INET6, "dup=5%,seed=3", DUPLICATED);
@@ -201,6 +202,62 @@ TEST_F_TIMEOUT(faults, new_connections_work, 60)
 	}
 	EXPECT_LE(7, lab_stat(lab, CLIENT, "flows_redirected"));
 	EXPECT_LE(7, lab_stat(lab, SERVER, "flows_redirected"));
+}
+
+/*
+ * One packet in five: TCP itself lives from timer to timer. Probes get lost as
+ * well, so a flow may end up on TCP for good; it may not stand still.
+ */
+
+FIXTURE(heavy_loss)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_VARIANT(heavy_loss)
+{
+	const char *ingress;
+	int domain;
+};
+
+FIXTURE_VARIANT_ADD(heavy_loss, xdp){.ingress = "xdp", .domain = AF_INET};
+
+FIXTURE_VARIANT_ADD(heavy_loss, tc){.ingress = "tc", .domain = AF_INET6};
+
+FIXTURE_SETUP(heavy_loss)
+{
+	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
+	ASSERT_LE(0, self->listener);
+}
+
+FIXTURE_TEARDOWN(heavy_loss)
+{
+	close(self->listener);
+	EXPECT_EQ(0, lab_down(&self->lab));
+}
+
+TEST_F_TIMEOUT(heavy_loss, transfers_are_complete, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_pair p;
+	struct lab_count count = {};
+
+	open_pair(_metadata, lab, &p, variant->domain, self->listener);
+	ASSERT_EQ(0, lab_count(lab, &count));
+	ASSERT_EQ(0, set_faults(lab, "loss=20%,seed=11", false));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 2, 60 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 3, 60 * KB));
+	EXPECT_LT(5, lab_wire_did(lab, "lost"));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_LT(0, count.udp[TO_SERVER].packets);
+	ASSERT_EQ(0, set_faults(lab, "none", false));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 4, 510 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 5, 510 * KB));
+	lab_pair_close(&p);
 }
 
 LAB_HARNESS_MAIN

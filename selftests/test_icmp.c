@@ -342,4 +342,36 @@ TEST_F(icmp, probe_refused)
 	EXPECT_EQ(0, peer.blocked_until_ns);
 }
 
+/* A probe that is as large as what stalled, where the path says how much less
+ * it takes: the next one is smaller, and goes at once. */
+TEST_F(icmp, probe_too_big)
+{
+	struct shunt_peer peer = {.first_ns = 1, .size = 1400};
+	struct shunt_flow f;
+	struct pkt d;
+	__u32 tick;
+
+	flow_get(&self->r, 1, &f);
+	f.tx = SHUNT_TX_PROBING;
+	f.probes = 1;
+	flow_put(&self->r, 1, &f);
+	tick = f.probe_tick;
+	peer_put(&self->r, &self->k, SHUNT_UDP, &peer);
+	pkt_probe(&d, &self->s, ASKS, f.token_remote, f.nonce, 0);
+	EXPECT_EQ(V_TC_PASS, RUN(TOO_BIG, &d, QUOTED));
+	flow_get(&self->r, 1, &f);
+	EXPECT_EQ(SHUNT_TX_PROBING, f.tx);
+	EXPECT_EQ(0, f.probes);
+	EXPECT_NE(tick, f.probe_tick);
+	peer_read(&self->r, &self->k, SHUNT_UDP, &peer);
+	EXPECT_EQ(ERROR_MTU - OUTER(variant->v6), peer.size);
+	/* It is no larger now, so this makes no sense. */
+	f.probes = 1;
+	flow_put(&self->r, 1, &f);
+	EXPECT_EQ(V_TC_PASS, RUN(TOO_BIG, &d, QUOTED));
+	flow_get(&self->r, 1, &f);
+	EXPECT_NE(SHUNT_TX_PROBING, f.tx);
+	EXPECT_EQ(SHUNT_REASON_MTU, f.reason);
+}
+
 RIG_HARNESS_MAIN(4)

@@ -147,6 +147,82 @@ TEST_F(probe, answer_without_a_question)
 	EXPECT_TRUE(pkt_same(&self->want, &self->out));
 }
 
+/* As long as `size`, with zeros behind the probe. */
+static void long_probe(struct pkt *p, const struct seg *s, uint8_t flags,
+		       uint32_t token, uint32_t nonce, uint32_t echo,
+		       uint32_t size)
+{
+	uint8_t *ip = p->b + ETH_LEN;
+
+	pkt_probe(p, s, flags, token, nonce, echo);
+	pkt_cut(p, ETH_LEN, s->v6 ? 48 : 28); /* the outer headers */
+	memset(p->b + p->len, 0, size);
+	p->len = ETH_LEN + size;
+	if (s->v6) {
+		put16(ip + 4, size - 40);
+	} else {
+		put16(ip + 2, size);
+		fix_ip(ip);
+	}
+	pkt_wrap(p, &(struct outer){.sport = FLOW_PORT,
+				    .dport = GUE_PORT,
+				    .proto = 17});
+}
+
+/* What has stalled on the way from A to B was so large. */
+TEST_F(probe, as_large_as_what_stalled)
+{
+	struct shunt_peer p = {.first_ns = 1, .size = 1400};
+	struct seg to_a = seg_in(variant->v6);
+
+	peer_put(&self->r, &self->a, SHUNT_UDP, &p);
+	for (uint32_t payload = 0; payload < 1400; payload += 699) {
+		self->s.payload = payload;
+		pkt_seg(&self->in, &self->s);
+		memset(self->in.b + self->in.len - payload, 0x55, payload);
+		ASSERT_EQ(V_TC_PASS,
+			  rig_run_clone(&self->r, 1, &self->in, &self->out));
+		long_probe(&self->want, &self->s, ASKS, TOKEN_B, NONCE_A, 0,
+			   1400);
+		EXPECT_TRUE(pkt_same(&self->want, &self->out))
+		{
+			pkt_diff("long probe", &self->want, &self->out);
+		}
+	}
+	/* Its echo is as large. */
+	ASSERT_EQ(V_TC_REDIRECT,
+		  rig_run(&self->r, RIG_TC, &self->out, &self->out));
+	long_probe(&self->want, &to_a, ASKS | ECHOS, TOKEN_A, NONCE_B, NONCE_A,
+		   1400);
+	EXPECT_TRUE(pkt_same(&self->want, &self->out))
+	{
+		pkt_diff("long echo", &self->want, &self->out);
+	}
+	rig_run(&self->r, RIG_TC, &self->out, &self->out);
+	EXPECT_EQ(SHUNT_TX_ENCAP, get_tx(&self->r, 1));
+}
+
+/* An echo, late or of the other's making, that does not show it. */
+TEST_F(probe, small_echo_for_a_large_question)
+{
+	struct shunt_peer p = {.first_ns = 1, .size = 1400};
+	struct seg to_a = seg_in(variant->v6);
+
+	peer_put(&self->r, &self->a, SHUNT_UDP, &p);
+	pkt_probe(&self->in, &to_a, ECHOS, TOKEN_A, NONCE_B, NONCE_A);
+	EXPECT_EQ(V_TC_SHOT, rig_run(&self->r, RIG_TC, &self->in, &self->out));
+	EXPECT_EQ(SHUNT_TX_PROBING, get_tx(&self->r, 1));
+	EXPECT_EQ(0, rig_moved(&self->r, SHUNT_CNT_ECHO_RX));
+	/* A small question of the peer's takes none of ours back with it. */
+	pkt_probe(&self->in, &to_a, ASKS, TOKEN_A, NONCE_B, 0);
+	ASSERT_EQ(V_TC_REDIRECT,
+		  rig_run(&self->r, RIG_TC, &self->in, &self->out));
+	pkt_probe(&self->want, &self->s, ECHOS, TOKEN_B, NONCE_A, NONCE_B);
+	EXPECT_TRUE(pkt_same(&self->want, &self->out));
+	peer_read(&self->r, &self->a, SHUNT_UDP, &p);
+	EXPECT_EQ(0, p.verified_ns);
+}
+
 TEST_F(probe, wrong_token_passes_untouched)
 {
 	for (int bit = 0; bit < 32; bit++) {

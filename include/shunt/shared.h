@@ -345,6 +345,8 @@ struct shunt_peer {
 	__u64 muted_until_ns;	/* no options before */
 	__u32 flows;
 	__u32 fallbacks;
+	__u32 size; /* bytes of the largest segment that stalled, 0: none */
+	__u32 reserved;
 };
 
 /* ---- policy ---- */
@@ -477,7 +479,8 @@ struct shunt_option {
  * takes the same encap and decap as the flow's segments, for any transport.
  * `scratch` is where the checksum offload of the segment that the probe was
  * cloned from writes (csum_start = L4, csum_offset = 16): never read, but it
- * has the value that the offload would write, see stable_scratch().
+ * has the value that the offload would write, see stable_scratch(). Zeros
+ * follow if a larger datagram is to be proved.
  */
 #define SHUNT_PROBE_PROTO   253
 #define SHUNT_PROBE_VERSION 1
@@ -515,7 +518,7 @@ SHUNT_ASSERT(SHUNT_REASON_MAX <= SHUNT_REASONS_ROOM);
 SHUNT_ASSERT(sizeof(struct shunt_wish) == 8);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_peer_key) == 20);
-SHUNT_ASSERT(sizeof(struct shunt_peer) == 48);
+SHUNT_ASSERT(sizeof(struct shunt_peer) == 56);
 SHUNT_ASSERT(sizeof(struct shunt_rule) == 40);
 SHUNT_ASSERT(sizeof(struct shunt_settings) == 56);
 SHUNT_ASSERT(sizeof(struct shunt_device) == 24);
