@@ -135,9 +135,9 @@ static void reset_streams(struct proxy *px)
 	for (uint32_t i = 1; i < px->n_streams; i++) {
 		struct shunt_stream *s = &px->shm_streams[i];
 		bool sent = s->tx_based && !s->tx_open;
-		bool receiving =
-			s->rx == SHUNT_SRX_BASED || s->rx == SHUNT_SRX_ARMED ||
-			s->rx_bytes > s->rx_read;
+		bool receiving = s->rx == SHUNT_SRX_BASED ||
+				 s->rx == SHUNT_SRX_ARMED ||
+				 s->rx_bytes > s->rx_read;
 
 		if (s->life == SHUNT_STREAM_OPEN) {
 			s->excluded = 1;
