@@ -58,7 +58,9 @@ VARIANT(netem_reorder, "tc", AF_INET, "delay=10ms,reorder=25%", NULL,
 	"TcpExtTCPOFOQueue");
 VARIANT(netem_duplicate, "xdp", AF_INET, "dup=5%", NULL,
 	"TcpExtTCPDSACKOldSent");
-VARIANT(netem_damage, "tc", AF_INET6, "damage=2%", NULL, "TcpInCsumErrors");
+/* It damages only what an skb has in its linear part: mostly headers, and a
+ * quarter of those are TCP's. */
+VARIANT(netem_damage, "tc", AF_INET6, "damage=4%", NULL, "TcpInCsumErrors");
 VARIANT(netem_all, "xdp", AF_INET,
 	"delay=5ms,jitter=1ms,loss=2%,reorder=5%,dup=2%,damage=1%", NULL,
 	"TcpRetransSegs");
@@ -161,7 +163,8 @@ TEST_F_TIMEOUT(faults, transfers_are_complete, 60)
 	EXPECT_EQ(0, stream_through(p.s, p.c, 3, 510 * KB));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 4, size));
 	EXPECT_EQ(0, stream_through(p.s, p.c, 5, size));
-	EXPECT_LE(before + 5, tcp_saw(lab, variant->seen));
+	EXPECT_LE(before + (variant->count ? 5 : 2),
+		  tcp_saw(lab, variant->seen));
 	if (variant->count) {
 		EXPECT_LT(5, lab_wire_did(lab, variant->count));
 		EXPECT_EQ(0, lab_wire_did(lab, "unfinished"));
