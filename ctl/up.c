@@ -9,7 +9,8 @@
 static const char help[] =
 	"usage: shunt up --dev IF... [--cgroup PATH] [--ingress auto|xdp|tc]\n"
 	"                [--attach auto|tcx|clsact] [--flows N]\n"
-	"                [--default T[,T...]] [--coverage full|headers]\n"
+	"                [--default T[,T...]] [--coverage full|headers] "
+	"[--strict]\n"
 	"\n"
 	"Starts shunt in this network namespace, on these devices. Everything\n"
 	"stays in the kernel when the command has ended, until `shunt down`.\n"
@@ -32,7 +33,8 @@ static const char help[] =
 	"  --default T,...  transports of connections that no rule of the "
 	"policy\n"
 	"                   matches, in order: udp (default), udplite, tcp\n"
-	"  --coverage C     for these: see `shunt policy --help`\n"
+	"  --coverage C, --strict\n"
+	"                   for these: see `shunt policy --help`\n"
 	"\n"
 	"example: shunt up --dev eth0 eth1 --ingress tc\n";
 
@@ -79,6 +81,7 @@ static int parse(struct context *ctx, int argc, char **argv,
 		{"flows", required_argument, NULL, 'f'},
 		{"default", required_argument, NULL, 't'},
 		{"coverage", required_argument, NULL, 'C'},
+		{"strict", no_argument, NULL, 's'},
 		{},
 	};
 	unsigned long number;
@@ -118,6 +121,9 @@ static int parse(struct context *ctx, int argc, char **argv,
 			break;
 		case 'C':
 			up->wish.coverage = optarg;
+			break;
+		case 's':
+			up->wish.strict = true;
 			break;
 		}
 	}

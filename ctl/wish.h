@@ -5,11 +5,13 @@
 
 #include <jansson.h>
 #include <shunt/shared.h>
+#include <stdbool.h>
 
 /* As the options --transport and --coverage have it. */
 struct wish_text {
 	const char *transports;
 	const char *coverage;
+	bool strict;
 };
 
 #define WISH_TEXT                                       \
@@ -21,8 +23,8 @@ struct wish_text {
 int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 	       struct shunt_wish *wish);
 
-#define WISH_LEN (SHUNT_MAX_WISHES * (SHUNT_NAME_LEN + 1) + 16)
-/* "udplite,udp", "tcp", "udplite (headers)" */
+#define WISH_LEN (SHUNT_MAX_WISHES * (SHUNT_NAME_LEN + 1) + 32)
+/* "udplite,udp", "tcp", "udplite (headers, strict)" */
 const char *wish_format(char buf[static WISH_LEN],
 			const struct shunt_wish *wish,
 			const struct shunt_transport *all);

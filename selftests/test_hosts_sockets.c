@@ -44,7 +44,8 @@ FIXTURE_SETUP(sockets)
 	struct lab_count count;
 
 	ASSERT_EQ(0, lab_up(lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s --strict",
+				    variant->ingress));
 	ASSERT_EQ(0, lab_pair(lab, p, variant->domain, PORT));
 	ASSERT_EQ(0, stream_through(p->c, p->s, 1, 10));
 	ASSERT_EQ(0, stream_through(p->s, p->c, 1, 10));

@@ -43,10 +43,10 @@ VARIANT(tc_ipv6_headers, "tc", AF_INET6, "headers");
 FIXTURE_SETUP(udplite)
 {
 	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(
-			     &self->lab,
-			     "--ingress %s --default udplite,udp --coverage %s",
-			     variant->ingress, variant->coverage));
+	ASSERT_EQ(0, lab_shunt_both(&self->lab,
+				    "--strict --ingress %s --default "
+				    "udplite,udp --coverage %s",
+				    variant->ingress, variant->coverage));
 }
 
 FIXTURE_TEARDOWN(udplite)

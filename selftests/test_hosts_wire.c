@@ -43,7 +43,7 @@ FIXTURE_VARIANT_ADD(wire, ipv6){.domain = AF_INET6,
 FIXTURE_SETUP(wire)
 {
 	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "%s", ""));
+	ASSERT_EQ(0, lab_shunt_both(&self->lab, "--strict"));
 	snprintf(self->file, sizeof(self->file), "%s/capture", self->lab.dir);
 	ASSERT_EQ(0, lab_do(&self->lab, "capture",
 			    "start %s '%s and (tcp or udp)'", self->file,
