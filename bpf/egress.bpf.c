@@ -15,6 +15,10 @@ char _license[] SEC("license") = "GPL";
 #define PROBES_MAX 4
 #define PROBE_MS   200
 
+/* So much in both directions may go unseen by a firewall: half of the smallest
+ * window. */
+#define SYNC_BYTES 32768
+
 /*
  * A VLAN tag inside the frame (the device has no offload and something other
  * than the vlan driver put it there) becomes skb metadata, as the vlan driver
@@ -67,6 +71,60 @@ static __always_inline void maybe_probe(struct __sk_buff *skb,
 	s->probe_slot = slot;
 	bpf_clone_redirect(skb, skb->ifindex, 0);
 	s->probe_slot = 0;
+}
+
+/*
+ * A stateful firewall on the way has to be told where the connection is, now
+ * and then while it sees nothing of it, and ahead of what is sent again in
+ * plain TCP.
+ */
+static __always_inline void maybe_sync(struct __sk_buff *skb,
+				       struct shunt_scratch *s,
+				       struct shunt_flow *f, __u32 slot,
+				       bool again)
+{
+	__u32 mark = f->tx_next + f->tx_ack;
+
+	if (f->tx != SHUNT_TX_ENCAP) {
+		if (!again)
+			return;
+	} else if (f->flags & SHUNT_F_STRICT ||
+		   mark - f->sync_mark < SYNC_BYTES) {
+		return;
+	}
+	f->sync_mark = mark;
+	s->sync_slot = slot;
+	bpf_clone_redirect(skb, skb->ifindex, 0);
+	s->sync_slot = 0;
+}
+
+/*
+ * When the network has made a flow go back to TCP, acknowledge no more than a
+ * firewall can have seen, or it drops the data with the acknowledgement. The
+ * peer, which may have nothing to send and so no reason to say where it stands,
+ * would never hear of it. A number below takes nothing back. Every other time
+ * only: a peer that has rebooted resets us by that number, and TCP ignores a
+ * reset below its window (RFC 5961 3.2).
+ */
+static __always_inline void lower_ack(struct __sk_buff *skb,
+				      struct shunt_flow *f,
+				      const struct tcphdr *t, __u32 l4)
+{
+	__be32 old = t->ack_seq, new = bpf_htonl(f->rx_plain);
+
+	if (f->reason != SHUNT_REASON_STALLED &&
+	    f->reason != SHUNT_REASON_PEER_PLAIN &&
+	    f->reason != SHUNT_REASON_UNREACHABLE)
+		return;
+	if (!t->ack || !after(bpf_ntohl(old), f->rx_plain))
+		return;
+	f->flags ^= SHUNT_F_LOWERED;
+	if (!(f->flags & SHUNT_F_LOWERED) ||
+	    bpf_l4_csum_replace(skb, l4 + offsetof(struct tcphdr, check), old,
+				new, 4))
+		return;
+	bpf_skb_store_bytes(skb, l4 + offsetof(struct tcphdr, ack_seq), &new, 4,
+			    0);
 }
 
 /* Would the packet, with `room` more bytes, still go out whole? The device's
@@ -140,7 +198,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	struct shunt_key key KEY_ALIGNED;
 	struct tcphdr *t;
 	__u32 slot, number, headers, payload;
-	bool drained, late = false;
+	bool drained, again, bare, late = false;
 	__u64 now;
 
 	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
@@ -179,13 +237,24 @@ static __always_inline int egress(struct __sk_buff *skb,
 	}
 	now = now_ns();
 	drained = f->rx_ack == f->tx_next;
+	again = after(f->tx_next, bpf_ntohl(t->seq));
+	bare = t->fin || t->rst || ip.hlen != ip_min;
 	track_tx(f, t, payload,
 		 skb->gso_size ? skb->gso_size + headers : ip.total, late, now);
 	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
 		maybe_probe(skb, s, f, slot, now);
+	if (f->tx == SHUNT_TX_LEAVING)
+		tx_fallback(f, f->reason, now);
+	if (f->flags & SHUNT_F_WAS_ENCAP && !bare)
+		maybe_sync(skb, s, f, slot, again);
 	if (f->tx != SHUNT_TX_ENCAP) {
-		if (f->tx == SHUNT_TX_LEAVING)
-			tx_fallback(f, f->reason, now);
+		if (f->flags & SHUNT_F_WAS_ENCAP && ip.hlen == ip_min) {
+			/* The clones have moved it. */
+			data = start_of(skb);
+			t = data + ETH_HLEN + ip_min;
+			if ((void *)(t + 1) <= end_of(skb))
+				lower_ack(skb, f, t, ETH_HLEN + ip_min);
+		}
 		return TC_ACT_UNSPEC;
 	}
 
@@ -218,6 +287,10 @@ int shunt_egress(struct __sk_buff *skb)
 	if (s->hopped) {
 		s->hopped = 0;
 		return TC_ACT_UNSPEC;
+	}
+	if (s->sync_slot) {
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYNC_OUT);
+		return TC_ACT_SHOT;
 	}
 	if (s->probe_slot) {
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_PROBE_OUT);

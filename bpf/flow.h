@@ -95,8 +95,8 @@ static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 	if (f->life == SHUNT_FREE)
 		return true;
 	if (f->life != SHUNT_ENDED &&
-	    (f->life != SHUNT_LIVE ||
-	     !older_than(f->seen_ns, now, cfg_idle_ns)))
+	    (f->life != SHUNT_LIVE || (__s32)(to_tick(now) - f->seen_tick) <=
+					      (__s32)to_tick(cfg_idle_ns)))
 		return false;
 	if (f->path != SHUNT_PATH_MESSAGE)
 		return true;
@@ -330,6 +330,8 @@ __weak __noinline __u32 flow_create(const struct shunt_key *whose,
 	f->flags = t->flags & SHUNT_T_GSO ? 0 : SHUNT_F_NO_GSO;
 	if (hs->coverage == SHUNT_COVERAGE_HEADERS)
 		f->flags |= SHUNT_F_HEADERS;
+	if (hs->wish.strict)
+		f->flags |= SHUNT_F_STRICT;
 	f->stalls = 0;
 	f->token_local = hs->token_local;
 	f->token_remote = hs->token_remote;
@@ -338,14 +340,16 @@ __weak __noinline __u32 flow_create(const struct shunt_key *whose,
 	f->overhead = overhead(t, is_v4(&key.remote));
 	f->tx_bytes = 0;
 	f->rx_bytes = 0;
-	f->seen_ns = now;
+	f->seen_tick = to_tick(now);
 	f->created_ns = now;
 	f->tx_next = hs->isn_local + 1;
 	f->rx_ack = hs->isn_local + 1;
 	f->heard_tick = to_tick(now);
 	f->stall_tick = to_tick(now);
-	f->refresh_tick = to_tick(now);
+	f->probe_tick = to_tick(now);
 	f->tx_ack = hs->isn_remote + 1;
+	f->rx_plain = f->tx_ack;
+	f->sync_mark = f->tx_next + f->tx_ack;
 	f->rx_tick = 0;
 
 	/* Our option got there: what made us mute the peer was plain loss. */

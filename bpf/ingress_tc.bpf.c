@@ -69,9 +69,10 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	}
 	now = now_ns();
 	if (verdict == PLAIN) {
-		if (f && all)
-			track_rx(f, fr.l4, fr.payload, true, now);
-		return TC_ACT_UNSPEC;
+		if (!f || !all)
+			return TC_ACT_UNSPEC;
+		track_rx(f, fr.l4, fr.payload, true, now);
+		return is_sync(fr.l4, fr.payload) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (!f) {
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ADOPT);

@@ -65,7 +65,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	now = now_ns();
 	if (verdict == PLAIN) {
 		track_rx(f, fr.l4, fr.payload, true, now);
-		return XDP_PASS;
+		return is_sync(fr.l4, fr.payload) ? XDP_DROP : XDP_PASS;
 	}
 	if (f->transport != fr.transport)
 		return XDP_PASS; /* TC ingress counts it */

@@ -90,7 +90,7 @@ static __always_inline void track_tx(struct shunt_flow *f,
 	__u32 seq = bpf_ntohl(t->seq), next = seq + payload + t->fin;
 	__u32 ack = bpf_ntohl(t->ack_seq);
 
-	f->seen_ns = now;
+	f->seen_tick = to_tick(now);
 	if (t->ack && after(ack, f->tx_ack))
 		f->tx_ack = ack;
 	if (after(next, f->tx_next)) {
@@ -118,12 +118,18 @@ static __always_inline void renew_proof(struct shunt_flow *f, __u32 tick,
 	struct shunt_peer *p;
 
 	if (f->tx != SHUNT_TX_ENCAP ||
-	    tick - f->refresh_tick <= MS_TICKS(REFRESH_MS))
+	    tick - f->probe_tick <= MS_TICKS(REFRESH_MS))
 		return;
-	f->refresh_tick = tick;
+	f->probe_tick = tick;
 	p = peer_get(&f->key.remote, f->transport, now);
 	if (p)
 		p->verified_ns = now;
+}
+
+/* Linux does not push when there is nothing to push: see sync.bpf.c. */
+static __always_inline bool is_sync(const struct tcphdr *t, __u32 payload)
+{
+	return !payload && t->psh && !t->fin && !t->rst;
 }
 
 /* A segment that has come in, on the transport or plain. */
@@ -135,7 +141,11 @@ static __always_inline void track_rx(struct shunt_flow *f,
 	__u32 ack = bpf_ntohl(t->ack_seq);
 	__u32 next = bpf_ntohl(t->seq) + payload;
 
-	f->seen_ns = now;
+	f->seen_tick = tick;
+	if (plain && after(next, f->rx_plain) && next - f->rx_plain < JUMP_MAX)
+		f->rx_plain = next;
+	if (plain && is_sync(t, payload))
+		return;
 	if (!plain)
 		f->rx_tick = tick ?: 1;
 	else if (f->rx_tick && tick - f->rx_tick > MS_TICKS(PLAIN_MS))

@@ -40,6 +40,7 @@ static const struct {
 	{SHUNT_TAIL_SYN_OUT, "shunt_syn_out"},
 	{SHUNT_TAIL_SYN_IN, "shunt_syn_in"},
 	{SHUNT_TAIL_PROBE_OUT, "shunt_probe_out"},
+	{SHUNT_TAIL_SYNC_OUT, "shunt_sync_out"},
 	{SHUNT_TAIL_PROBE_IN, "shunt_probe_in"},
 	{SHUNT_TAIL_ICMP, "shunt_icmp"},
 	{SHUNT_TAIL_ADOPT, "shunt_adopt"},

@@ -106,7 +106,7 @@ static int add_flow(const void *key, const void *value, void *arg)
 		.tx_bytes = flow->tx_bytes,
 		.rx_bytes = flow->rx_bytes,
 		.created_ns = flow->created_ns,
-		.seen_ns = flow->seen_ns,
+		.seen_ns = flow_seen_ns(flow, list->now),
 	};
 
 	if (!row.id || flow_state(flow, list->now, &row.state))

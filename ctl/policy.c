@@ -17,7 +17,7 @@
 static const char help[] =
 	"usage: shunt policy add [--to PREFIX] [--port N[-M]] [--cgroup PATH]\n"
 	"                        [--transport T[,T...]] [--coverage C]\n"
-	"                        [--path P] [--at N]\n"
+	"                        [--strict] [--path P] [--at N]\n"
 	"       shunt policy del N\n"
 	"       shunt policy list [-j]\n"
 	"\n"
@@ -44,6 +44,13 @@ static const char help[] =
 	"of\n"
 	"                 being sent again. Both ends' policies have to say "
 	"so\n"
+	"  --strict       every segment on the transport. Without, a small one "
+	"goes\n"
+	"                 in plain TCP every 32 KB, so that a stateful "
+	"firewall "
+	"on\n"
+	"                 the way knows the connection when it comes back to "
+	"TCP\n"
 	"  --path P       segment (the default), or message: for requests and\n"
 	"                 answers, not for bulk, and where both ends were "
 	"started\n"
@@ -84,6 +91,7 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 		{"cgroup", required_argument, NULL, 'c'},
 		{"transport", required_argument, NULL, 'T'},
 		{"coverage", required_argument, NULL, 'C'},
+		{"strict", no_argument, NULL, 's'},
 		{"path", required_argument, NULL, 'P'},
 		{"at", required_argument, NULL, 'a'},
 		{},
@@ -111,6 +119,9 @@ static int parse_add(struct context *ctx, int argc, char **argv,
 			break;
 		case 'C':
 			add->wish.coverage = optarg;
+			break;
+		case 's':
+			add->wish.strict = true;
 			break;
 		case 'P':
 			if (check_path(ctx, optarg))
@@ -258,20 +269,21 @@ static int print_array(const struct instance *in, const struct rules *rules,
 		const struct shunt_rule *rule = &rules->rule[i];
 
 		json = json_pack(
-			"{s:i, s:s, s:[i, i], s:s, s:o, s:s, s:s, s:b}", "rule",
-			i + 1, "to", rule_format_prefix(prefix, rule), "port",
-			rule->port_lo, rule->port_hi, "cgroup",
+			"{s:i, s:s, s:[i, i], s:s, s:o, s:s, s:b, s:s, s:b}",
+			"rule", i + 1, "to", rule_format_prefix(prefix, rule),
+			"port", rule->port_lo, rule->port_hi, "cgroup",
 			cgroup_text(in, rule->cgroup, cgroup), "transports",
 			wish_json(&rule->wish, all), "coverage",
-			coverage_name(rule->wish.coverage), "path",
-			path_name(rule->wish.path), "default", 0);
+			coverage_name(rule->wish.coverage), "strict",
+			rule->wish.strict, "path", path_name(rule->wish.path),
+			"default", 0);
 		json_array_append_new(array, json);
 	}
-	json = json_pack("{s:n, s:s, s:[i, i], s:s, s:o, s:s, s:s, s:b}",
+	json = json_pack("{s:n, s:s, s:[i, i], s:s, s:o, s:s, s:b, s:s, s:b}",
 			 "rule", "to", "any", "port", 0, 65535, "cgroup", "any",
 			 "transports", wish_json(wish, all), "coverage",
-			 coverage_name(wish->coverage), "path",
-			 path_name(wish->path), "default", 1);
+			 coverage_name(wish->coverage), "strict", wish->strict,
+			 "path", path_name(wish->path), "default", 1);
 	json_array_append_new(array, json);
 	return print_json(array);
 }

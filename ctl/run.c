@@ -19,7 +19,7 @@
 
 static const char help[] =
 	"usage: shunt run [--transport T[,T...]] [--coverage C]\n"
-	"                 [--path P] [--] CMD [ARG...]\n"
+	"                 [--strict] [--path P] [--] CMD [ARG...]\n"
 	"\n"
 	"Runs a command whose connections go over this transport, whatever "
 	"the\n"
@@ -32,6 +32,7 @@ static const char help[] =
 	"                 this command alone\n"
 	"  --coverage C   full (default) or headers: see `shunt policy "
 	"--help`\n"
+	"  --strict       every segment on the transport: see there, too\n"
 	"  --path P       segment (the default) or message: see `shunt policy\n"
 	"                 --help`\n"
 	"\n"
@@ -260,6 +261,7 @@ static int run(struct context *ctx, int argc, char **argv)
 		{"verbose", no_argument, NULL, 'v'},
 		{"transport", required_argument, NULL, 'T'},
 		{"coverage", required_argument, NULL, 'C'},
+		{"strict", no_argument, NULL, 's'},
 		{"path", required_argument, NULL, 'P'},
 		{},
 	};
@@ -274,6 +276,9 @@ static int run(struct context *ctx, int argc, char **argv)
 			break;
 		case 'C':
 			run.wish.coverage = optarg;
+			break;
+		case 's':
+			run.wish.strict = true;
 			break;
 		case 'P':
 			if (check_path(ctx, optarg))

@@ -171,7 +171,7 @@ static int print_object(const struct status *st)
 						  SHUNT_T_GSO));
 	return print_json(json_pack(
 		"{s:I, s:i, s:s, s:f, s:o, s:s, s:b, s:o, s:{s:i, s:i, s:i},"
-		" s:{s:o, s:s, s:s}, s:i, s:o}",
+		" s:{s:o, s:s, s:b, s:s}, s:i, s:o}",
 		"netns_cookie", (json_int_t)settings->netns_cookie, "abi",
 		settings->abi, "since", st->since, "uptime", seconds(st->up_ns),
 		"devices", devices, "cgroup", st->cgroup, "cgroup_attached",
@@ -179,9 +179,9 @@ static int print_object(const struct status *st)
 		st->live, "redirected", st->redirected, "max",
 		settings->max_flows, "default", "transports",
 		wish_json(&settings->wish, st->transports), "coverage",
-		coverage_name(settings->wish.coverage), "path",
-		path_name(settings->wish.path), "rules", st->rules,
-		"message_path", message_path_json(st)));
+		coverage_name(settings->wish.coverage), "strict",
+		settings->wish.strict, "path", path_name(settings->wish.path),
+		"rules", st->rules, "message_path", message_path_json(st)));
 }
 
 static void print_text(const struct status *st)

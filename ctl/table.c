@@ -60,6 +60,14 @@ out:
 	return err;
 }
 
+__u64 flow_seen_ns(const struct shunt_flow *flow, __u64 now)
+{
+	__u32 ago = (__u32)(now >> SHUNT_TICK_SHIFT) - flow->seen_tick;
+
+	/* Another CPU's clock may be a tick ahead. */
+	return (__s32)ago > 0 ? now - ((__u64)ago << SHUNT_TICK_SHIFT) : now;
+}
+
 int flow_state(const struct shunt_flow *flow, __u64 now,
 	       enum shunt_state *state)
 {
@@ -77,7 +85,7 @@ int flow_state(const struct shunt_flow *flow, __u64 now,
 						      : SHUNT_STATE_TCP;
 		return 0;
 	case SHUNT_ENDED:
-		if (ns_since(now, flow->seen_ns) > SHUNT_LINGER_NS)
+		if (ns_since(now, flow_seen_ns(flow, now)) > SHUNT_LINGER_NS)
 			return -ENOENT;
 		*state = SHUNT_STATE_CLOSED;
 		return 0;

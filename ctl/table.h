@@ -16,4 +16,7 @@ int table_walk(int map, entry_fn fn, void *arg);
 int flow_state(const struct shunt_flow *flow, __u64 now,
 	       enum shunt_state *state);
 
+/* When its last packet was, as CLOCK_MONOTONIC has it. */
+__u64 flow_seen_ns(const struct shunt_flow *flow, __u64 now);
+
 #endif

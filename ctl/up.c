@@ -10,7 +10,7 @@ static const char help[] =
 	"usage: shunt up --dev IF... [--cgroup PATH] [--ingress auto|xdp|tc]\n"
 	"                [--attach auto|tcx|clsact] [--flows N]\n"
 	"                [--default T[,T...]] [--coverage full|headers]\n"
-	"                [--message-path] [--message-memory SIZE]\n"
+	"                [--strict] [--message-path] [--message-memory SIZE]\n"
 	"\n"
 	"Starts shunt in this network namespace, on these devices. Everything\n"
 	"stays in the kernel when the command has ended, until `shunt down`.\n"
@@ -33,7 +33,8 @@ static const char help[] =
 	"  --default T,...  transports of connections that no rule of the "
 	"policy\n"
 	"                   matches, in order: udp (default), udplite, tcp\n"
-	"  --coverage C     for these: see `shunt policy --help`\n"
+	"  --coverage C, --strict\n"
+	"                   for these: see `shunt policy --help`\n"
 	"  --message-path   also start shunt-proxy, so that rules and peers "
 	"can\n"
 	"                   ask for the path `message`\n"
@@ -90,6 +91,7 @@ static int parse(struct context *ctx, int argc, char **argv,
 		{"coverage", required_argument, NULL, 'C'},
 		{"message-path", no_argument, NULL, 'm'},
 		{"message-memory", required_argument, NULL, 'M'},
+		{"strict", no_argument, NULL, 's'},
 		{},
 	};
 	unsigned long number;
@@ -141,6 +143,9 @@ static int parse(struct context *ctx, int argc, char **argv,
 					"up: --message-memory is 1M to 64G, "
 					"not '%s'",
 					optarg);
+			break;
+		case 's':
+			up->wish.strict = true;
 			break;
 		}
 	}

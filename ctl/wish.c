@@ -65,6 +65,7 @@ int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 	int n = 0, err;
 
 	memset(wish, 0, sizeof(*wish));
+	wish->strict = text->strict;
 	if (snprintf(list, sizeof(list), "%s", text->transports) >=
 	    (int)sizeof(list))
 		return shunt_err(-EINVAL, "--transport: the list is too long");
@@ -99,8 +100,11 @@ const char *wish_format(char buf[static WISH_LEN],
 	if (!at)
 		snprintf(buf, WISH_LEN, "tcp");
 	else if (wish->coverage != SHUNT_COVERAGE_FULL)
-		snprintf(buf + at, WISH_LEN - at, " (%s)",
-			 coverage_name(wish->coverage));
+		snprintf(buf + at, WISH_LEN - at, " (%s%s)",
+			 coverage_name(wish->coverage),
+			 wish->strict ? ", strict" : "");
+	else if (wish->strict)
+		snprintf(buf + at, WISH_LEN - at, " (strict)");
 	return buf;
 }
 

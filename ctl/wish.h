@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <shunt/shared.h>
+#include <stdbool.h>
 
 /* As the options --transport, --coverage and --path have it; the path has been
  * checked. */
@@ -12,6 +13,7 @@ struct wish_text {
 	const char *transports;
 	const char *coverage;
 	const char *path;
+	bool strict;
 };
 
 #define WISH_TEXT                                                          \
@@ -23,8 +25,8 @@ struct wish_text {
 int wish_parse(const struct wish_text *text, const struct shunt_transport *all,
 	       struct shunt_wish *wish);
 
-#define WISH_LEN (SHUNT_MAX_WISHES * (SHUNT_NAME_LEN + 1) + 16)
-/* "udplite,udp", "tcp", "udplite (headers)" */
+#define WISH_LEN (SHUNT_MAX_WISHES * (SHUNT_NAME_LEN + 1) + 32)
+/* "udplite,udp", "tcp", "udplite (headers, strict)" */
 const char *wish_format(char buf[static WISH_LEN],
 			const struct shunt_wish *wish,
 			const struct shunt_transport *all);

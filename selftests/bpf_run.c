@@ -116,6 +116,7 @@ static int fill_maps(struct rig *r)
 	       put_prog(st, SHUNT_TAIL_SYN_IN, h->progs.shunt_syn_in) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_OUT, h->progs.shunt_probe_out) ?:
 	       put_prog(st, SHUNT_TAIL_ICMP, h->progs.shunt_icmp) ?:
+	       put_prog(st, SHUNT_TAIL_SYNC_OUT, h->progs.shunt_sync_out) ?:
 	       put_prog(st, SHUNT_TAIL_PROBE_IN, h->progs.shunt_probe_in) ?:
 	       put_prog(st, SHUNT_TAIL_ADOPT, h->progs.shunt_adopt) ?:
 	       put_prog(st, SHUNT_TAIL_INGRESS, h->progs.shunt_ingress_slow) ?:

@@ -127,11 +127,13 @@ struct shunt_flow flow_live(const struct shunt_key *k)
 		.overhead = v6 ? 48 : 28,
 		.tx_next = 1001,
 		.rx_ack = 1001,
-		.seen_ns = now_mono(),
+		.rx_plain = 5001,
+		.sync_mark = 1001,
+		.seen_tick = now_tick(),
 		.created_ns = now_mono(),
 		.heard_tick = now_tick(),
 		.stall_tick = now_tick(),
-		.refresh_tick = now_tick(),
+		.probe_tick = now_tick(),
 	};
 
 	return f;

@@ -88,7 +88,7 @@ TEST_F(output, flows_of_every_state)
 		.tx_bytes = 26000000000ULL,
 		.rx_bytes = 510,
 		.created_ns = now - 5 * SHUNT_NSEC,
-		.seen_ns = now - SHUNT_NSEC,
+		.seen_tick = (now - SHUNT_NSEC) >> SHUNT_TICK_SHIFT,
 	};
 	double age, idle;
 	json_int_t tx, rx;
@@ -113,7 +113,7 @@ TEST_F(output, flows_of_every_state)
 	flow.life = SHUNT_ENDED;
 	ASSERT_EQ(0, put_flow(self->index, self->flows, 5, &flow));
 	flow.key.rport = htons(85); /* ended too long ago to be shown */
-	flow.seen_ns = 1;
+	flow.seen_tick = (now - 2 * SHUNT_LINGER_NS) >> SHUNT_TICK_SHIFT;
 	ASSERT_EQ(0, put_flow(self->index, self->flows, 6, &flow));
 	flow.key.rport = htons(86);
 	flow.life = SHUNT_CLAIMED;

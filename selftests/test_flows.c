@@ -162,11 +162,13 @@ TEST_F(flows, idle_flow_gives_its_slot)
 	fill(_metadata, &self->r);
 	slot = flow_slot(&self->r, &old);
 	flow_get(&self->r, slot, &f);
-	f.seen_ns = now_mono() - RIG_IDLE_NS + SHUNT_NSEC;
+	f.seen_tick =
+		(now_mono() - RIG_IDLE_NS + 5 * SHUNT_NSEC) >> SHUNT_TICK_SHIFT;
 	flow_put(&self->r, slot, &f);
 	for (int i = 0; i < 2; i++)
 		EXPECT_EQ(0, connect_to(&self->r, 3000, &hs));
-	f.seen_ns = now_mono() - RIG_IDLE_NS - SHUNT_NSEC;
+	f.seen_tick =
+		(now_mono() - RIG_IDLE_NS - SHUNT_NSEC) >> SHUNT_TICK_SHIFT;
 	flow_put(&self->r, slot, &f);
 	if (!connect_to(&self->r, 3000, &hs))
 		connect_to(&self->r, 3000, &hs);
@@ -287,6 +289,7 @@ TEST_F(flows, progress_between_losses_is_no_stall)
 	ASSERT_EQ(0, flow_pair(&self->r, &s));
 	send(&self->r, &s, &f);
 	a.payload = 0;
+	a.flags = ACK;
 	for (int i = 0; i < 10; i++) {
 		rewind_ticks(&self->r, &f, 100);
 		EXPECT_EQ(1, send(&self->r, &s, &f));

@@ -42,10 +42,10 @@ VARIANT(tc_ipv6_headers, "tc", AF_INET6, "headers");
 
 FIXTURE_SETUP(udplite)
 {
-	ASSERT_EQ(0, lab_up_both(
-			     &self->lab, NULL,
-			     "--ingress %s --default udplite,udp --coverage %s",
-			     variant->ingress, variant->coverage));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL,
+				 "--strict --ingress %s --default udplite,udp "
+				 "--coverage %s",
+				 variant->ingress, variant->coverage));
 }
 
 FIXTURE_TEARDOWN(udplite)

@@ -42,7 +42,7 @@ FIXTURE_VARIANT_ADD(wire, ipv6){.domain = AF_INET6,
 
 FIXTURE_SETUP(wire)
 {
-	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "%s", ""));
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "--strict"));
 	snprintf(self->file, sizeof(self->file), "%s/capture", self->lab.dir);
 	ASSERT_EQ(0, lab_do(&self->lab, "capture",
 			    "start %s '%s and (tcp or udp)'", self->file,

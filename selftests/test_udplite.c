@@ -242,11 +242,22 @@ FIXTURE_TEARDOWN(device)
 	rig_close(&self->r);
 }
 
+/* Segment after segment, and nothing beside. */
+static void strict(struct rig *r)
+{
+	struct shunt_flow f;
+
+	flow_get(r, 1, &f);
+	f.flags |= SHUNT_F_STRICT;
+	flow_put(r, 1, &f);
+}
+
 TEST_F(device, segment)
 {
 	struct seg s = self->s;
 
 	ASSERT_EQ(0, flow_pair_lite(&self->r, &s, false));
+	strict(&self->r);
 	for (int i = 0; i < 40; i++) {
 		s.payload = i * 31;
 		s.seq += 0x1e3779b1; /* never back: that is a retransmission */

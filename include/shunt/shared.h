@@ -212,8 +212,11 @@ enum shunt_tx {
 #define SHUNT_F_NO_GSO	  0x08 /* its transport takes no GSO packets */
 #define SHUNT_F_HOPPING	  0x10 /* packets may be in the segmentation hop */
 #define SHUNT_F_HEADERS	  0x20 /* coverage `headers`, agreed by both ends */
+#define SHUNT_F_STRICT	  0x40 /* no syncs, see sync.bpf.c */
+#define SHUNT_F_LOWERED	  0x80 /* lower_ack() has changed the last one */
 
-/* The slot number is the flow's id on this host; slot 0 is never used. */
+/* The slot number is the flow's id on this host; slot 0 is never used.
+ */
 struct shunt_flow {
 	struct shunt_key key;
 	__u32 life;	    /* enum shunt_life */
@@ -232,16 +235,17 @@ struct shunt_flow {
 	__u16 overhead;	    /* bytes that encap adds to a packet */
 	__u64 tx_bytes;	    /* TCP payload sent over the transport */
 	__u64 rx_bytes;	    /* TCP payload received over the transport */
-	__u64 seen_ns;	    /* last packet in either direction */
 	__u64 created_ns;
-	__u32 tx_next;	    /* sequence number after the highest sent */
-	__u32 rx_ack;	    /* highest acknowledgement received */
-	__u32 heard_tick;   /* last sign that our packets arrive */
-	__u32 stall_tick;   /* last sign that they don't, see stalls */
-	__u32 probe_tick;   /* last probe sent */
-	__u32 refresh_tick; /* last time the peer's proof was renewed */
-	__u32 tx_ack;	    /* highest acknowledgement sent */
-	__u32 rx_tick;	    /* last segment from the transport, 0: never */
+	__u32 seen_tick;  /* last packet in either direction */
+	__u32 rx_plain;	  /* after the highest byte that came in plain TCP */
+	__u32 tx_next;	  /* sequence number after the highest sent */
+	__u32 rx_ack;	  /* highest acknowledgement received */
+	__u32 heard_tick; /* last sign that our packets arrive */
+	__u32 stall_tick; /* last sign that they don't, see stalls */
+	__u32 probe_tick; /* last probe sent, or the peer's proof renewed */
+	__u32 sync_mark;  /* tx_next + tx_ack when a sync was sent last */
+	__u32 tx_ack;	  /* highest acknowledgement sent */
+	__u32 rx_tick;	  /* last segment from the transport, 0: never */
 };
 
 /* ---- per CPU ---- */
@@ -283,6 +287,8 @@ struct shunt_scratch {
 	__u32 option[4]; /* a struct shunt_option */
 	__u32 hopped;	 /* egress: this skb has just come out of a hop */
 	__u32 late_goes; /* egress: shunt_late_out has let this skb go */
+	__u32 sync_slot; /* egress: this skb is a clone to make a sync of */
+	__u32 reserved;
 	/* Why flows and connections stay TCP */
 	__u64 reasons[SHUNT_REASONS_ROOM];
 	__u64 counters[SHUNT_CNT_MAX];
@@ -296,7 +302,8 @@ struct shunt_wish {
 	__u8 transports[SHUNT_MAX_WISHES];
 	__u8 coverage; /* enum shunt_coverage: the least that is good enough */
 	__u8 path;     /* enum shunt_path */
-	__u8 reserved[3];
+	__u8 strict;   /* nothing in plain TCP for firewalls on the way */
+	__u8 reserved[2];
 };
 
 /* ---- handshakes: intents, offers, answers; connections without a flow ---- */
@@ -442,6 +449,7 @@ enum shunt_tail {
 	SHUNT_TAIL_SYN_OUT,   /* TC egress: SYN and SYN-ACK */
 	SHUNT_TAIL_SYN_IN,    /* TC ingress: SYN and SYN-ACK */
 	SHUNT_TAIL_PROBE_OUT, /* TC egress: turn a clone into a probe */
+	SHUNT_TAIL_SYNC_OUT,  /* TC egress: turn a clone into a sync */
 	SHUNT_TAIL_PROBE_IN,  /* TC ingress: a probe, after decap */
 	SHUNT_TAIL_ICMP,      /* TC ingress: ICMP errors */
 	SHUNT_TAIL_ADOPT,     /* TC ingress: first packet of an accepted flow */
@@ -513,7 +521,7 @@ SHUNT_ASSERT(sizeof(struct shunt_key) == 36);
 SHUNT_ASSERT(sizeof(struct shunt_flow) == 128);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx) == 44);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_flow, tx_bytes) == 64);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, reasons) == 144);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_scratch, reasons) == 152);
 SHUNT_ASSERT(SHUNT_REASON_MAX <= SHUNT_REASONS_ROOM);
 SHUNT_ASSERT(sizeof(struct shunt_wish) == 8);
 SHUNT_ASSERT(sizeof(struct shunt_handshake) == 40);

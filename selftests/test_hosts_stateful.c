@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A stateful firewall on the way, which lets UDP through and drops what it
+ * takes for invalid. It sees little of a redirected connection; when UDP is
+ * cut, the connection goes on in plain TCP, past that firewall.
+ */
+#include "harness.h"
+#include "lab.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define PORT 7990
+#define KB   1000L
+#define MB   1000000L
+
+FIXTURE(stateful)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_VARIANT(stateful)
+{
+	const char *ingress;
+	int domain;
+	bool upload;
+};
+
+FIXTURE_VARIANT_ADD(stateful, xdp_ipv4_upload){
+	.ingress = "xdp", .domain = AF_INET, .upload = true};
+
+FIXTURE_VARIANT_ADD(stateful, xdp_ipv6_download){
+	.ingress = "xdp", .domain = AF_INET6, .upload = false};
+
+FIXTURE_VARIANT_ADD(stateful, tc_ipv4_download){
+	.ingress = "tc", .domain = AF_INET, .upload = false};
+
+FIXTURE_VARIANT_ADD(stateful, tc_ipv6_upload){
+	.ingress = "tc", .domain = AF_INET6, .upload = true};
+
+FIXTURE_SETUP(stateful)
+{
+	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0,
+		  lab_run(&self->lab, ROUTER,
+			  "nft 'table inet fw { counter invalid { }; "
+			  "chain forward { type filter hook forward "
+			  "priority filter; "
+			  "ct state invalid counter name invalid drop; }; }'"));
+	ASSERT_EQ(0,
+		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
+	ASSERT_LE(0, self->listener);
+}
+
+FIXTURE_TEARDOWN(stateful)
+{
+	close(self->listener);
+	EXPECT_EQ(0, lab_down(&self->lab));
+}
+
+static long invalid(struct lab *lab)
+{
+	char *text = lab_output(lab, ROUTER,
+				"nft list counter inet fw invalid | "
+				"awk '/packets/ { print $2 }'");
+	long n = text ? atol(text) : -1;
+
+	free(text);
+	return n;
+}
+
+static bool redirected(struct lab *lab, int domain, int listener,
+		       struct lab_pair *p)
+{
+	return !lab_pair_on(lab, p, domain, listener) &&
+	       !stream_through(p->c, p->s, 1, 1000) &&
+	       !stream_through(p->s, p->c, 2, 1000) &&
+	       lab_flow(lab, CLIENT, p->c, "redirected", NULL) &&
+	       lab_flow(lab, SERVER, p->s, "redirected", NULL);
+}
+
+/* After 20 MB, while a window is on its way. */
+TEST_F_TIMEOUT(stateful, cut_in_a_transfer, 60)
+{
+	const long first = size_here(20 * MB, 6 * MB), size = first + 6 * MB;
+	struct lab *lab = &self->lab;
+	struct stream tx = {.send = true, .seed = 4, .to = size};
+	struct stream rx = {.seed = 4, .to = first};
+	struct lab_pair p;
+	uint64_t start;
+	long before;
+
+	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	tx.fd = variant->upload ? p.c : p.s;
+	rx.fd = variant->upload ? p.s : p.c;
+	ASSERT_EQ(0, stream_start(&tx));
+	ASSERT_EQ(0, stream_run(&rx));
+	before = invalid(lab);
+	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
+	start = now_us();
+	rx.to = size;
+	EXPECT_EQ(0, stream_finish(&tx, &rx));
+	fprintf(stderr,
+		"# done after %ld ms, %ld + %ld segments were invalid\n",
+		(long)(now_us() - start) / 1000, before, invalid(lab) - before);
+	EXPECT_GT(5 * MB * time_factor(), now_us() - start);
+	EXPECT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
+	EXPECT_EQ(0, stream_through(tx.fd, rx.fd, 6, MB));
+	lab_pair_close(&p);
+}
+
+/* Both ends have sent, and then nothing is on its way. */
+TEST_F_TIMEOUT(stateful, cut_when_idle, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_pair p;
+	uint64_t start;
+
+	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 3, 3 * MB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 4, 3 * MB));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 5, 20 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 6, 20 * KB));
+	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
+	start = now_us();
+	for (int i = 0; i < 4; i++) {
+		bool up = i % 2 == variant->upload;
+
+		EXPECT_EQ(0, stream_through(up ? p.c : p.s, up ? p.s : p.c, 7,
+					    i < 2 ? 1000 : MB));
+	}
+	fprintf(stderr, "# done after %ld ms, %ld segments were invalid\n",
+		(long)(now_us() - start) / 1000, invalid(lab));
+	EXPECT_GT(5 * MB * time_factor(), now_us() - start);
+	lab_pair_close(&p);
+}
+
+/* The reader has stopped: the window is closed when the path is cut. */
+TEST_F_TIMEOUT(stateful, cut_with_a_closed_window, 60)
+{
+	const long first = 2 * MB, size = first + 6 * MB;
+	struct lab *lab = &self->lab;
+	struct stream tx = {.send = true, .seed = 4, .to = size};
+	struct stream rx = {.seed = 4, .to = first};
+	struct lab_pair p;
+	uint64_t start;
+	long before = 0, now = -1;
+
+	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	tx.fd = variant->upload ? p.c : p.s;
+	rx.fd = variant->upload ? p.s : p.c;
+	ASSERT_EQ(0, stream_start(&tx));
+	ASSERT_EQ(0, stream_run(&rx));
+	/* Until nothing comes any more but a probe of the window. */
+	while (now - before != 0) {
+		struct lab_count count;
+
+		before = now;
+		usleep(50000);
+		ASSERT_EQ(0, lab_count(lab, &count));
+		now = count.udp[TO_SERVER].bytes + count.udp[TO_CLIENT].bytes >
+				      3000
+			      ? before + 1
+			      : before;
+	}
+	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
+	start = now_us();
+	rx.to = size;
+	EXPECT_EQ(0, stream_finish(&tx, &rx));
+	fprintf(stderr, "# done after %ld ms, %ld segments were invalid\n",
+		(long)(now_us() - start) / 1000, invalid(lab));
+	EXPECT_GT(10 * MB * time_factor(), now_us() - start);
+	EXPECT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
+	lab_pair_close(&p);
+}
+
+TEST_HARNESS_MAIN
