@@ -137,12 +137,10 @@ static __always_inline void stream_state(struct bpf_sock_ops *ctx,
 	if (!number || !s)
 		return;
 	s->shut = still_reads(sk);
-	if (s->tx != SHUNT_STX_OFF) {
-		s->tx = SHUNT_STX_OFF;
-		if (state != BPF_TCP_CLOSE)
-			message_event(SHUNT_EV_CLOSING, number);
-	}
-	if (state == BPF_TCP_CLOSE) {
+	s->tx = SHUNT_STX_OFF;
+	if (state != BPF_TCP_CLOSE) {
+		message_event(SHUNT_EV_CLOSING, number);
+	} else {
 		s->life = SHUNT_STREAM_CLOSED;
 		bpf_map_delete_elem(&stream_index, k);
 		*of = 0;

@@ -90,8 +90,6 @@ flow_find(struct shunt_scratch *s, const struct shunt_key *key, __u32 *slot)
  * for it, to the end, however long TCP itself is silent. */
 static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 {
-	struct shunt_key key;
-
 	if (f->life == SHUNT_FREE)
 		return true;
 	if (f->life != SHUNT_ENDED &&
@@ -100,8 +98,7 @@ static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 		return false;
 	if (f->path != SHUNT_PATH_MESSAGE)
 		return true;
-	key = f->key;
-	return !bpf_map_lookup_elem(&stream_index, &key);
+	return !bpf_map_lookup_elem(&stream_index, &f->key);
 }
 
 struct claim {
@@ -140,7 +137,6 @@ static long claim_slot(__u32 i, struct claim *c)
 	__u32 zero = 0, slot, life, *owner;
 	__u32 *h = bpf_map_lookup_elem(&hand, &zero);
 	struct shunt_flow *f;
-	struct shunt_key old;
 
 	(void)i;
 	if (!h)
@@ -154,10 +150,9 @@ static long claim_slot(__u32 i, struct claim *c)
 	    __sync_val_compare_and_swap(&f->life, life, SHUNT_CLAIMED) != life)
 		return 0;
 	if (life != SHUNT_FREE) {
-		old = f->key;
-		owner = bpf_map_lookup_elem(&flow_index, &old);
+		owner = bpf_map_lookup_elem(&flow_index, &f->key);
 		if (owner && *owner == slot)
-			bpf_map_delete_elem(&flow_index, &old);
+			bpf_map_delete_elem(&flow_index, &f->key);
 		f->key.lport = 0;
 		shunt_count(shunt_scratch(), SHUNT_CNT_RECYCLED);
 	}

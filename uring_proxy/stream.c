@@ -221,7 +221,8 @@ static void try_release(struct proxy *px, struct stream *st)
 {
 	struct shunt_stream *s = st->shm;
 
-	if (!s->enrolled || st->closing)
+	/* Whoever has shut down may be blocked in a read, see late.h. */
+	if (!s->enrolled || st->closing || s->shut)
 		return;
 	if (!st->peer_ready && !st->retreating &&
 	    px->now_ns - st->enrolled_ns >
