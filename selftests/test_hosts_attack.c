@@ -289,7 +289,8 @@ TEST_F_TIMEOUT(attack, flood_of_offers, 60)
 		f.count * 1000000 / f.took_us, rounds);
 	EXPECT_LT(0, rounds);
 	EXPECT_LT(f.count * 8 / 10, lab_stat(lab, SERVER, "offers_received"));
-	is_well(_metadata, self, true);
+	/* A guest's one processor is so busy that TCP's timers run out. */
+	is_well(_metadata, self, size_here(true, false));
 	/* The handshakes that are noted are so many at most, and the flow. */
 	EXPECT_GE(SHUNT_MAX_HANDSHAKES + 1, lab_flows(lab, SERVER, NULL));
 	/* And who is honest is still served. */
