@@ -156,6 +156,7 @@ void inject_poke(struct proxy *px, struct stream *st)
 	uint32_t ifindex = px->devices[0].ifindex;
 	bool v4 = is_v4(&k->remote);
 	struct {
+		unsigned char align[HELD_ALIGN];
 		struct ethhdr eth;
 		unsigned char
 			rest[sizeof(struct ipv6hdr) + sizeof(struct tcphdr)];
