@@ -179,10 +179,11 @@ void kernel_look(struct proxy *px, uint32_t number)
 	ask(px, number | SHUNT_ENROL_LOOK);
 }
 
-/* When this returns no SK_MSG program runs any more that had begun before. */
-void kernel_settle(void)
+/* Waits for an RCU grace period; not available with nohz_full. */
+int kernel_settle(void)
 {
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno
+								    : 0;
 }
 
 void kernel_release(struct proxy *px, uint32_t number)

@@ -252,7 +252,6 @@ struct peer {
 
 	struct channel *channel;      /* the one we send on, NULL: none */
 	uint64_t instance;	      /* of the proxy there, 0: not known */
-	uint64_t limit;		      /* the smaller of both stream limits */
 	uint64_t lost_ns, connect_ns; /* since when there's none; last try */
 	bool active;		      /* we connect */
 	unsigned streams;
@@ -339,7 +338,8 @@ int kernel_events(struct proxy *px);
 int kernel_enrol(struct proxy *px, uint32_t number);
 /* Bring rx_copied up to date. */
 void kernel_look(struct proxy *px, uint32_t number);
-void kernel_settle(void);
+/* 0 when no SK_MSG program runs any more that had begun before. */
+int kernel_settle(void);
 void kernel_release(struct proxy *px, uint32_t number);
 void kernel_free_number(struct proxy *px, uint32_t number);
 /* Is the flow of this key on its transport? */

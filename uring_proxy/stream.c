@@ -377,16 +377,22 @@ void stream_demote(struct proxy *px, struct stream *st)
 /* Those that were demoted from here: an RCU grace period, once for all. */
 static void settle(struct proxy *px)
 {
+	int err;
+
 	if (!px->settling)
 		return;
 	px->settling = false;
-	kernel_settle();
+	err = kernel_settle();
 	for (uint32_t i = 1; i < px->n_streams; i++) {
 		struct stream *st = px->streams[i];
 
 		if (!st || !st->settling)
 			continue;
 		st->settling = false;
+		if (err) { /* where it ends can't be known */
+			stream_abort(px, st, strerror(-err));
+			continue;
+		}
 		px->shm->demoted++;
 		demoted(px, st);
 	}
