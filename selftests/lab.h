@@ -124,6 +124,10 @@ const char *lab_transport(struct lab *lab, enum lab_host host, int fd);
 bool lab_flow_on(struct lab *lab, enum lab_host host, int fd,
 		 const char *transport, const char *coverage);
 
+/* As if the time of leaving blocked paths alone were over: how many there are.
+ */
+int lab_end_holddown(struct lab *lab, enum lab_host host);
+
 /* How many flows `shunt flows` shows in this state (NULL: at all). */
 int lab_flows(struct lab *lab, enum lab_host host, const char *state);
 
@@ -173,6 +177,9 @@ int lab_pair(struct lab *lab, struct lab_pair *pair, int domain, int port);
 int lab_pair_on(struct lab *lab, struct lab_pair *pair, int domain,
 		int listener);
 void lab_pair_close(struct lab_pair *pair);
+/* A new one that is on its transport, both ways? */
+bool lab_redirected(struct lab *lab, int domain, int listener,
+		    struct lab_pair *pair);
 
 /* ---- streams: any byte's value follows from seed and offset ---- */
 

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <shunt/shared.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,4 +142,26 @@ int lab_all_gone(struct lab *lab, enum lab_host host)
 	memset(lab->progs[host], 0, sizeof(lab->progs[host]));
 	memset(lab->maps[host], 0, sizeof(lab->maps[host]));
 	return err;
+}
+
+int lab_end_holddown(struct lab *lab, enum lab_host host)
+{
+	struct shunt_peer_key key, *prev = NULL;
+	struct shunt_peer peer;
+	char path[128];
+	int fd, n = 0;
+
+	snprintf(path, sizeof(path), "%s/maps/peers", lab->pins[host]);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	for (; !bpf_map_get_next_key(fd, prev, &key); prev = &key) {
+		if (bpf_map_lookup_elem(fd, &key, &peer) ||
+		    !peer.blocked_until_ns)
+			continue;
+		peer.blocked_until_ns = 1;
+		n += !bpf_map_update_elem(fd, &key, &peer, BPF_EXIST);
+	}
+	close(fd);
+	return n;
 }

@@ -302,3 +302,13 @@ int lab_flows(struct lab *lab, enum lab_host host, const char *state)
 	json_decref(flows);
 	return n;
 }
+
+bool lab_redirected(struct lab *lab, int domain, int listener,
+		    struct lab_pair *p)
+{
+	return !lab_pair_on(lab, p, domain, listener) &&
+	       !stream_through(p->c, p->s, 1, 1000) &&
+	       !stream_through(p->s, p->c, 2, 1000) &&
+	       lab_flow(lab, CLIENT, p->c, "redirected", NULL) &&
+	       lab_flow(lab, SERVER, p->s, "redirected", NULL);
+}

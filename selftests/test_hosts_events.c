@@ -52,17 +52,6 @@ FIXTURE_TEARDOWN(events)
 	EXPECT_EQ(0, lab_down(&self->lab));
 }
 
-/* A connection that is on UDP, both ways. */
-static bool redirected(struct lab *lab, int domain, int listener,
-		       struct lab_pair *p)
-{
-	return !lab_pair_on(lab, p, domain, listener) &&
-	       !stream_through(p->c, p->s, 1, 1000) &&
-	       !stream_through(p->s, p->c, 2, 1000) &&
-	       lab_flow(lab, CLIENT, p->c, "redirected", NULL) &&
-	       lab_flow(lab, SERVER, p->s, "redirected", NULL);
-}
-
 /* A transfer whose window is full, and more than that is to come. */
 struct transfer {
 	struct lab_pair p;
@@ -76,8 +65,8 @@ static void begin(struct __test_metadata *_metadata, struct transfer *t,
 {
 	const long size = size_here(26 * MB, 6 * MB);
 
-	ASSERT_TRUE(
-		redirected(&self->lab, variant->domain, self->listener, &t->p));
+	ASSERT_TRUE(lab_redirected(&self->lab, variant->domain, self->listener,
+				   &t->p));
 	t->tx = (struct stream){.fd = variant->upload ? t->p.c : t->p.s,
 				.send = true,
 				.seed = 4,
@@ -155,7 +144,7 @@ TEST_F_TIMEOUT(events, device_down_and_up, 60)
 	ASSERT_EQ(0, lab_run(lab, CLIENT, "ip link set eth0 down"));
 	ASSERT_EQ(0, restore_client(lab));
 	finish(_metadata, &t, 5);
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &q));
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &q));
 	lab_pair_close(&q);
 	lab_pair_close(&t.p);
 }
@@ -177,7 +166,7 @@ TEST_F_TIMEOUT(events, address_changes, 60)
 				: "ip addr add fd77:1::3/64 dev eth0 nodad && "
 				  "ip addr change fd77:1::2/64 dev eth0 "
 				  "preferred_lft 0"));
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &q));
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &q));
 	EXPECT_EQ(0, lab_run(lab, SERVER, "%s/shunt flows | grep -q %s",
 			     lab_build(), v4 ? "10.77.1.3" : "fd77:1::3"));
 	finish(_metadata, &t, 5);
@@ -210,7 +199,7 @@ TEST_F_TIMEOUT(events, peer_reboots_without_shunt, 60)
 	uint64_t start;
 	char byte;
 
-	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	ASSERT_TRUE(lab_redirected(lab, variant->domain, self->listener, &p));
 	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
 	ASSERT_EQ(0, lab_do(lab, "block", "tcp"));
 	ASSERT_EQ(0, setsockopt(p.s, SOL_SOCKET, SO_LINGER, &at_once,
@@ -239,7 +228,7 @@ TEST_F_TIMEOUT(events, peer_reboots_without_shunt, 60)
 	/* With shunt again, it is a peer again. */
 	ASSERT_EQ(0,
 		  lab_shunt_up(lab, SERVER, "--ingress %s", variant->ingress));
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &q));
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &q));
 	lab_pair_close(&q);
 }
 
@@ -269,7 +258,7 @@ TEST_F_TIMEOUT(events, every_process_is_killed, 60)
 	finish(_metadata, &t, 5);
 	EXPECT_TRUE(lab_flow(lab, CLIENT, t.p.c, "redirected", NULL));
 	EXPECT_TRUE(lab_flow(lab, SERVER, t.p.s, "redirected", NULL));
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &q));
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &q));
 	lab_pair_close(&q);
 	lab_pair_close(&t.p);
 }
@@ -301,7 +290,7 @@ static void without_pins(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, lab_shunt_up(lab, host, "--ingress %s", variant->ingress));
 	EXPECT_EQ(0, lab_shunt(lab, CLIENT, "peers flush"));
 	EXPECT_EQ(0, lab_shunt(lab, SERVER, "peers flush"));
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &q));
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &q));
 	lab_pair_close(&q);
 }
 
@@ -334,8 +323,8 @@ TEST_F_TIMEOUT(events, clock_jumps, 60)
 		clock_gettime(CLOCK_REALTIME, &now);
 		now.tv_sec += jumps[i];
 		ASSERT_EQ(0, clock_settime(CLOCK_REALTIME, &now));
-		EXPECT_TRUE(
-			redirected(lab, variant->domain, self->listener, &q));
+		EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener,
+					   &q));
 		lab_pair_close(&q);
 	}
 	finish(_metadata, &t, 5);
@@ -346,29 +335,6 @@ TEST_F_TIMEOUT(events, clock_jumps, 60)
 }
 
 /* ---- hold-down ---- */
-
-/* As if the time of leaving a path alone were over. */
-static int peers_wait(struct lab *lab, enum lab_host host)
-{
-	struct shunt_peer_key key, *prev = NULL;
-	struct shunt_peer peer;
-	char path[128];
-	int fd, n = 0;
-
-	snprintf(path, sizeof(path), "%s/maps/peers", lab->pins[host]);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return -errno;
-	for (; !bpf_map_get_next_key(fd, prev, &key); prev = &key) {
-		if (bpf_map_lookup_elem(fd, &key, &peer) ||
-		    !peer.blocked_until_ns)
-			continue;
-		peer.blocked_until_ns = 1;
-		n += !bpf_map_update_elem(fd, &key, &peer, BPF_EXIST);
-	}
-	close(fd);
-	return n;
-}
 
 /* Cut in the middle: this flow stays on TCP, and new ones are TCP, too, until
  * a minute has passed. */
@@ -390,9 +356,9 @@ TEST_F_TIMEOUT(events, path_is_tried_again_after_a_while, 60)
 	EXPECT_EQ(0, stream_through(q.c, q.s, 8, 100 * KB));
 	EXPECT_EQ(0, stream_through(q.s, q.c, 9, 100 * KB));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, q.c, "tcp", "blocked"));
-	EXPECT_EQ(1, peers_wait(lab, CLIENT));
-	EXPECT_EQ(1, peers_wait(lab, SERVER));
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &r));
+	EXPECT_EQ(1, lab_end_holddown(lab, CLIENT));
+	EXPECT_EQ(1, lab_end_holddown(lab, SERVER));
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &r));
 	EXPECT_TRUE(lab_flow(lab, CLIENT, t.p.c, "fallback", NULL));
 	EXPECT_TRUE(lab_flow(lab, SERVER, t.p.s, "fallback", NULL));
 	lab_pair_close(&r);

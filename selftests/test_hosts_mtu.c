@@ -7,8 +7,6 @@
 #include "harness.h"
 #include "lab.h"
 
-#include <bpf/bpf.h>
-#include <errno.h>
 #include <shunt/shared.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -16,17 +14,6 @@
 #define PORT 7970
 #define KB   1000L
 #define MB   1000000L
-
-/* A connection that is on UDP, both ways. */
-static bool redirected(struct lab *lab, int domain, int listener,
-		       struct lab_pair *p)
-{
-	return !lab_pair_on(lab, p, domain, listener) &&
-	       !stream_through(p->c, p->s, 1, 1000) &&
-	       !stream_through(p->s, p->c, 2, 1000) &&
-	       lab_flow(lab, CLIENT, p->c, "redirected", NULL) &&
-	       lab_flow(lab, SERVER, p->s, "redirected", NULL);
-}
 
 /* ---- sizes ---- */
 
@@ -72,7 +59,7 @@ TEST_F_TIMEOUT(mtu, both_ways, 60)
 	struct lab_pair p;
 
 	ASSERT_LE(0, listener);
-	ASSERT_TRUE(redirected(lab, variant->domain, listener, &p));
+	ASSERT_TRUE(lab_redirected(lab, variant->domain, listener, &p));
 	ASSERT_EQ(0, lab_count(lab, &count));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 3, 2 * MB));
 	EXPECT_EQ(0, stream_through(p.s, p.c, 4, 2 * MB));
@@ -154,7 +141,8 @@ static uint64_t shrink(struct __test_metadata *_metadata,
 	struct stream rx = {.seed = 6, .to = size / 3};
 	uint64_t start;
 
-	ASSERT_TRUE(redirected(&self->lab, variant->domain, self->listener, p));
+	ASSERT_TRUE(
+		lab_redirected(&self->lab, variant->domain, self->listener, p));
 	tx.fd = variant->upload ? p->c : p->s;
 	rx.fd = variant->upload ? p->s : p->c;
 	ASSERT_EQ(0, stream_start(&tx));
@@ -168,29 +156,6 @@ static uint64_t shrink(struct __test_metadata *_metadata,
 	EXPECT_EQ(0, stream_through(rx.fd, tx.fd, 7, MB));
 	EXPECT_EQ(0, stream_through(tx.fd, rx.fd, 8, MB));
 	return start;
-}
-
-/* As if the time of leaving a path alone were over. */
-static int peers_wait(struct lab *lab, enum lab_host host)
-{
-	struct shunt_peer_key key, *prev = NULL;
-	struct shunt_peer peer;
-	char path[128];
-	int fd, n = 0;
-
-	snprintf(path, sizeof(path), "%s/maps/peers", lab->pins[host]);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return -errno;
-	for (; !bpf_map_get_next_key(fd, prev, &key); prev = &key) {
-		if (bpf_map_lookup_elem(fd, &key, &peer) ||
-		    !peer.blocked_until_ns)
-			continue;
-		peer.blocked_until_ns = 1;
-		n += !bpf_map_update_elem(fd, &key, &peer, BPF_EXIST);
-	}
-	close(fd);
-	return n;
 }
 
 /*
@@ -215,8 +180,8 @@ TEST_F_TIMEOUT(silent, no_room_for_outer_headers, 60)
 	EXPECT_EQ(1, lab_stat(lab, host, "flows_suspect"));
 
 	/* Later the next one asks again, and stands still for nobody. */
-	EXPECT_EQ(1, peers_wait(lab, host));
-	EXPECT_LE(0, peers_wait(lab, host == CLIENT ? SERVER : CLIENT));
+	EXPECT_EQ(1, lab_end_holddown(lab, host));
+	EXPECT_LE(0, lab_end_holddown(lab, host == CLIENT ? SERVER : CLIENT));
 	ASSERT_EQ(0, lab_pair_on(lab, &q, variant->domain, self->listener));
 	EXPECT_EQ(0, stream_through(q.c, q.s, 3, MB));
 	EXPECT_EQ(0, stream_through(q.s, q.c, 4, MB));
@@ -226,9 +191,9 @@ TEST_F_TIMEOUT(silent, no_room_for_outer_headers, 60)
 
 	/* And when there is room again, it finds out. */
 	ASSERT_EQ(0, set_mtu(lab, variant->upload, 1500));
-	peers_wait(lab, CLIENT);
-	peers_wait(lab, SERVER);
-	EXPECT_TRUE(redirected(lab, variant->domain, self->listener, &q));
+	lab_end_holddown(lab, CLIENT);
+	lab_end_holddown(lab, SERVER);
+	EXPECT_TRUE(lab_redirected(lab, variant->domain, self->listener, &q));
 	lab_pair_close(&q);
 	lab_pair_close(&p);
 }

@@ -72,16 +72,6 @@ static long invalid(struct lab *lab)
 	return n;
 }
 
-static bool redirected(struct lab *lab, int domain, int listener,
-		       struct lab_pair *p)
-{
-	return !lab_pair_on(lab, p, domain, listener) &&
-	       !stream_through(p->c, p->s, 1, 1000) &&
-	       !stream_through(p->s, p->c, 2, 1000) &&
-	       lab_flow(lab, CLIENT, p->c, "redirected", NULL) &&
-	       lab_flow(lab, SERVER, p->s, "redirected", NULL);
-}
-
 /* After 20 MB, while a window is on its way. */
 TEST_F_TIMEOUT(stateful, cut_in_a_transfer, 60)
 {
@@ -93,7 +83,7 @@ TEST_F_TIMEOUT(stateful, cut_in_a_transfer, 60)
 	uint64_t start;
 	long before;
 
-	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	ASSERT_TRUE(lab_redirected(lab, variant->domain, self->listener, &p));
 	tx.fd = variant->upload ? p.c : p.s;
 	rx.fd = variant->upload ? p.s : p.c;
 	ASSERT_EQ(0, stream_start(&tx));
@@ -119,7 +109,7 @@ TEST_F_TIMEOUT(stateful, cut_when_idle, 60)
 	struct lab_pair p;
 	uint64_t start;
 
-	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	ASSERT_TRUE(lab_redirected(lab, variant->domain, self->listener, &p));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 3, 3 * MB));
 	EXPECT_EQ(0, stream_through(p.s, p.c, 4, 3 * MB));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 5, 20 * KB));
@@ -149,7 +139,7 @@ TEST_F_TIMEOUT(stateful, cut_with_a_closed_window, 60)
 	uint64_t start;
 	long before = 0, now = -1;
 
-	ASSERT_TRUE(redirected(lab, variant->domain, self->listener, &p));
+	ASSERT_TRUE(lab_redirected(lab, variant->domain, self->listener, &p));
 	tx.fd = variant->upload ? p.c : p.s;
 	rx.fd = variant->upload ? p.s : p.c;
 	ASSERT_EQ(0, stream_start(&tx));
