@@ -3,7 +3,7 @@
  * What every file of the command shares: the table of sub-commands, and how
  * errors travel. Functions return 0 (or a count, or a file descriptor) or
  * -errno; whoever knows enough to say what is wrong prints it with shunt_err()
- * and hands the number on. Only main() turns it into an exit code.
+ * and hands the number on. Only shunt_main() turns it into an exit code.
  */
 #ifndef SHUNT_CTL_H
 #define SHUNT_CTL_H
@@ -42,6 +42,11 @@ extern const struct command command_stats;
 extern const struct command command_peers;
 extern const struct command command_doctor;
 extern const struct command command_version;
+
+/* ---- commands.c ---- */
+
+/* `shunt ARGS...`: its exit code. Once per process. */
+int shunt_main(int argc, char **argv);
 
 /* ---- err.c ---- */
 

@@ -18,6 +18,8 @@ int lab_remove_dir(struct lab *lab);
 
 /* Run a command in a namespace (-1: ours); output NULL: leave it alone. */
 int run_in(int ns, char **output, const char *command);
+/* "shunt ARGS": words without quotes, no shell. */
+int run_shunt_in(int ns, char **output, const char *command);
 
 /* ---- lab_pins.c ---- */
 

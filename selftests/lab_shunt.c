@@ -151,8 +151,8 @@ json_t *lab_json(struct lab *lab, enum lab_host host, const char *what)
 	json_t *json = NULL;
 	json_error_t error;
 
-	TEXT(command, "%s/shunt %s -j", lab_build(), what);
-	if (!run_in(lab->ns[host], &output, command)) {
+	TEXT(command, "shunt %s -j", what);
+	if (!run_shunt_in(lab->ns[host], &output, command)) {
 		json = json_loads(output, 0, &error);
 		if (!json)
 			fprintf(stderr, "# %s: %s\n", command, error.text);

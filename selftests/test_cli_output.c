@@ -68,10 +68,13 @@ static int put_flow(int index, int flows, __u32 slot,
 	return bpf_map_update_elem(index, &flow->key, &slot, BPF_ANY);
 }
 
+/* An ended flow is shown for so long, and later no more. */
+#define FORGOTTEN_NS (SHUNT_LINGER_NS + SHUNT_NSEC)
+
 /* A guest may be up for less than it takes a flow to be forgotten. */
 static __u64 old_enough(void)
 {
-	while (cli_now_ns() <= SHUNT_LINGER_NS + SHUNT_NSEC)
+	while (cli_now_ns() <= FORGOTTEN_NS + SHUNT_NSEC)
 		usleep(100000);
 	return cli_now_ns();
 }
@@ -113,7 +116,7 @@ TEST_F(output, flows_of_every_state)
 	flow.life = SHUNT_ENDED;
 	ASSERT_EQ(0, put_flow(self->index, self->flows, 5, &flow));
 	flow.key.rport = htons(85); /* ended too long ago to be shown */
-	flow.seen_tick = (now - 2 * SHUNT_LINGER_NS) >> SHUNT_TICK_SHIFT;
+	flow.seen_tick = (now - FORGOTTEN_NS) >> SHUNT_TICK_SHIFT;
 	ASSERT_EQ(0, put_flow(self->index, self->flows, 6, &flow));
 	flow.key.rport = htons(86);
 	flow.life = SHUNT_CLAIMED;

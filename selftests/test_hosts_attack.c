@@ -130,8 +130,7 @@ FIXTURE_SETUP(attack)
 	struct lab *lab = &self->lab;
 
 	self->random = now_us();
-	ASSERT_EQ(0, lab_up(lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(lab, NULL, "--ingress %s", variant->ingress));
 	self->listener = lab_listen(lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 	ASSERT_EQ(0,
@@ -152,7 +151,7 @@ FIXTURE_TEARDOWN(attack)
 	close(self->to[CLIENT].fd);
 	close(self->to[SERVER].fd);
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* The connection works, on the transport, and no other flow has come. */
@@ -273,7 +272,7 @@ TEST_F_TIMEOUT(attack, flood_of_offers, 60)
 	struct flood f = {.w = &self->to[SERVER],
 			  .s = self->s[SERVER],
 			  .random = self->random,
-			  .count = size_here(50000, 20000)};
+			  .count = size_here(50000, 5000)};
 	struct lab_pair q;
 	int rounds = 0;
 	void *failed;
@@ -530,4 +529,4 @@ TEST_F(attack, local_user)
 	is_well(_metadata, self, false);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -39,9 +39,8 @@ FIXTURE_VARIANT_ADD(events, tc_ipv6_download){
 
 FIXTURE_SETUP(events)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -49,7 +48,7 @@ FIXTURE_SETUP(events)
 FIXTURE_TEARDOWN(events)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* A transfer whose window is full, and more than that is to come. */
@@ -158,6 +157,7 @@ TEST_F_TIMEOUT(events, address_changes, 60)
 	struct transfer t;
 	struct lab_pair q;
 
+	lab_spoil(lab);
 	BEGIN(&t);
 	ASSERT_EQ(0, lab_run(lab, CLIENT, "%s",
 			     v4 ? "ip addr add 10.77.1.3/24 dev eth0 && "
@@ -274,6 +274,7 @@ static void without_pins(struct __test_metadata *_metadata,
 	struct lab_pair q;
 	struct transfer t;
 
+	lab_spoil(lab);
 	BEGIN(&t);
 	ASSERT_EQ(0, lab_run(lab, host, "rm -r %s", lab->pins[host]));
 	lab->pins[host][0] = '\0'; /* nothing to take down any more */
@@ -366,4 +367,4 @@ TEST_F_TIMEOUT(events, path_is_tried_again_after_a_while, 60)
 	lab_pair_close(&t.p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

@@ -230,9 +230,8 @@ FIXTURE_VARIANT_ADD(heavy_loss, tc){.ingress = "tc", .domain = AF_INET6};
 
 FIXTURE_SETUP(heavy_loss)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, "--wire ''"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }

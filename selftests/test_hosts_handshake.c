@@ -29,13 +29,12 @@ FIXTURE(handshake)
 
 FIXTURE_SETUP(handshake)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "%s", ""));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "%s", ""));
 }
 
 FIXTURE_TEARDOWN(handshake)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 static long counter(struct lab *lab, enum lab_host host, const char *name)
@@ -107,6 +106,8 @@ TEST_F(handshake, tcp_fast_open)
 	EXPECT_EQ(1, counter(lab, SERVER, "TcpExtTCPFastOpenPassive"));
 	EXPECT_EQ(2, lab_stat(lab, CLIENT, "syns_left_alone"));
 	close(listener);
+	EXPECT_EQ(0,
+		  lab_run(lab, SERVER, "sysctl -qw net.ipv4.tcp_fastopen=1"));
 }
 
 static int set_md5(int fd, const char *peer)
@@ -208,6 +209,8 @@ TEST_F(handshake, syn_cookies)
 	}
 	EXPECT_LE(2, counter(lab, SERVER, "TcpExtSyncookiesRecv"));
 	close(listener);
+	EXPECT_EQ(0,
+		  lab_run(lab, SERVER, "sysctl -qw net.ipv4.tcp_syncookies=1"));
 }
 
 /* Behind MSS, SACK, timestamps and window scale (20 bytes) comes our option;
@@ -219,6 +222,11 @@ static int change_version(struct lab *lab, const char *flags, int type)
 		"nft 'add rule inet lab strip tcp flags & (syn | ack) == "
 		"%s @th,320,32 0xfe105348 @th,352,8 set 0x2%d'",
 		flags, type);
+}
+
+static int change_nothing(struct lab *lab)
+{
+	return lab_run(lab, ROUTER, "nft flush chain inet lab strip");
 }
 
 TEST_F(handshake, version_of_the_offer)
@@ -236,6 +244,7 @@ TEST_F(handshake, version_of_the_offer)
 	EXPECT_EQ(0, lab_stat(lab, SERVER, "answers_sent"));
 	lab_pair_close(&p);
 	close(listener);
+	EXPECT_EQ(0, change_nothing(lab));
 }
 
 TEST_F(handshake, version_of_the_answer)
@@ -252,6 +261,7 @@ TEST_F(handshake, version_of_the_answer)
 	EXPECT_EQ(1, lab_stat(lab, SERVER, "answers_sent"));
 	lab_pair_close(&p);
 	close(listener);
+	EXPECT_EQ(0, change_nothing(lab));
 }
 
 /* ---- addresses that change on the way ---- */
@@ -293,6 +303,11 @@ static int make_nat(struct lab *lab)
 		       "oifname rs masquerade; }; }'");
 }
 
+static int remove_nat(struct lab *lab)
+{
+	return lab_run(lab, ROUTER, "nft delete table inet nat");
+}
+
 TEST_F(handshake, nat_of_ipv4)
 {
 	int listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
@@ -301,6 +316,7 @@ TEST_F(handshake, nat_of_ipv4)
 	ASSERT_EQ(0, make_nat(&self->lab));
 	through_nat(_metadata, &self->lab, AF_INET, listener);
 	close(listener);
+	EXPECT_EQ(0, remove_nat(&self->lab));
 }
 
 TEST_F(handshake, nat_of_ipv6)
@@ -311,6 +327,7 @@ TEST_F(handshake, nat_of_ipv6)
 	ASSERT_EQ(0, make_nat(&self->lab));
 	through_nat(_metadata, &self->lab, AF_INET6, listener);
 	close(listener);
+	EXPECT_EQ(0, remove_nat(&self->lab));
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

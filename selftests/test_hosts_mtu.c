@@ -41,13 +41,12 @@ FIXTURE_SETUP(mtu)
 	char options[32];
 
 	snprintf(options, sizeof(options), "--mtu %s", variant->size);
-	ASSERT_EQ(0, lab_up(&self->lab, options));
-	ASSERT_EQ(0, lab_shunt_both(&self->lab, "%s", ""));
+	ASSERT_EQ(0, lab_up_both(&self->lab, options, "%s", ""));
 }
 
 FIXTURE_TEARDOWN(mtu)
 {
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* 1500 is what all other tests have. */
@@ -98,7 +97,8 @@ FIXTURE_VARIANT_ADD(silent, tc_ipv6_download){
 /* Nothing that the router says is heard. */
 FIXTURE_SETUP(silent)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	ASSERT_EQ(0, lab_run(&self->lab, ROUTER,
 			     "nft 'add chain inet lab quiet { type filter hook "
 			     "output priority 0; }; "
@@ -106,16 +106,8 @@ FIXTURE_SETUP(silent)
 			     "destination-unreachable drop; "
 			     "add rule inet lab quiet icmpv6 type "
 			     "packet-too-big drop'"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
-}
-
-FIXTURE_TEARDOWN(silent)
-{
-	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
 }
 
 /* By the route: with a smaller device a veth would lose what comes in by it,
@@ -127,6 +119,16 @@ static int set_mtu(struct lab *lab, bool to_server, int mtu)
 		       "ip route replace fd77:%d::2 dev %s mtu %d",
 		       1 + to_server, to_server ? "rs" : "rc", mtu,
 		       1 + to_server, to_server ? "rs" : "rc", mtu);
+}
+
+FIXTURE_TEARDOWN(silent)
+{
+	close(self->listener);
+	EXPECT_EQ(0, set_mtu(&self->lab, variant->upload, 1500));
+	EXPECT_EQ(0, lab_run(&self->lab, ROUTER,
+			     "nft 'flush chain inet lab quiet; "
+			     "delete chain inet lab quiet'"));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 /* The data's way becomes this small while a window is on it; how long it takes
@@ -211,6 +213,9 @@ TEST_F_TIMEOUT(silent, kernel_probes_the_mtu, 60)
 	EXPECT_GT(20 * MB * time_factor(),
 		  shrink(_metadata, self, variant, 1300, &p));
 	lab_pair_close(&p);
+	for (int i = CLIENT; i <= SERVER; i += SERVER - CLIENT)
+		EXPECT_EQ(0, lab_run(lab, i,
+				     "sysctl -qw net.ipv4.tcp_mtu_probing=0"));
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN

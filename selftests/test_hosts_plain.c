@@ -123,10 +123,11 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static long median(long *times)
+/* What one in four is faster than: a machine's other work only adds time. */
+static long quartile(long *times)
 {
 	qsort(times, ROUNDS, sizeof(*times), compare);
-	return times[ROUNDS / 2];
+	return times[ROUNDS / 4];
 }
 
 /*
@@ -162,8 +163,9 @@ TEST_F_TIMEOUT(plain, no_delay, 60)
 		EXPECT_EQ(NULL, err);
 	}
 	fprintf(stderr, "# first byte after %ld us, without shunt %ld us\n",
-		median(with), median(without));
-	EXPECT_LE(median(with), median(without) * 11 / 10 + 50 * time_factor());
+		quartile(with), quartile(without));
+	EXPECT_LE(quartile(with),
+		  quartile(without) * 11 / 10 + 50 * time_factor());
 	EXPECT_EQ(ROUNDS, lab_stat(lab, CLIENT, "offers_sent"));
 	close(listener);
 	EXPECT_EQ(0, lab_down(&other));

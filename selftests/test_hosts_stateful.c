@@ -42,15 +42,14 @@ FIXTURE_VARIANT_ADD(stateful, tc_ipv6_upload){
 
 FIXTURE_SETUP(stateful)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	ASSERT_EQ(0,
 		  lab_run(&self->lab, ROUTER,
 			  "nft 'table inet fw { counter invalid { }; "
 			  "chain forward { type filter hook forward "
 			  "priority filter; "
 			  "ct state invalid counter name invalid drop; }; }'"));
-	ASSERT_EQ(0,
-		  lab_shunt_both(&self->lab, "--ingress %s", variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -58,7 +57,8 @@ FIXTURE_SETUP(stateful)
 FIXTURE_TEARDOWN(stateful)
 {
 	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
+	EXPECT_EQ(0, lab_run(&self->lab, ROUTER, "nft delete table inet fw"));
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
 static long invalid(struct lab *lab)
@@ -167,4 +167,4 @@ TEST_F_TIMEOUT(stateful, cut_with_a_closed_window, 60)
 	lab_pair_close(&p);
 }
 
-TEST_HARNESS_MAIN
+LAB_HARNESS_MAIN
