@@ -52,7 +52,7 @@ CTL_OBJ	:= $(CTL_SRC:%.c=$(B)/%.o)
 # What the tests link: everything of ctl/ but main().
 CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 
-PROXY_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard uring_proxy/*.c))
+PROXY_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard uring_proxy/*.c)) $(B)/ctl/grace.o
 WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
 PERF_BIN := $(B)/perf/report $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
 JUDGE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard perf/judge/*.c))

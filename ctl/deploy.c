@@ -303,17 +303,19 @@ int deploy_withdraw(const char *dir, unsigned number)
 	err = transport_write(dir, number, t);
 	if (err)
 		return err;
-	withdraw_grace();
+	err = withdraw_grace();
 	/* … no flow sends over it, only the answer to a peer's probe that says
 	 * so …
 	 */
-	err = withdraw_flows(dir, number);
+	if (!err)
+		err = withdraw_flows(dir, number);
 	/* … and nothing comes any more. */
 	t->deployed = SHUNT_ABSENT;
 	if (!err)
 		err = transport_write(dir, number, t);
 	demux(dir, number, t, false);
-	withdraw_grace();
+	if (!err)
+		err = withdraw_grace();
 	drop_programs(dir, number);
 	withdraw_peers(dir, number);
 	return err;

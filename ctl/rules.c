@@ -177,14 +177,9 @@ int rules_write(struct instance *in, const struct rules *rules)
 	err = instance_write_settings(in);
 	if (err)
 		return err;
-	/*
-	 * Programs that began before the flip may still be reading the other
-	 * half, which the next edit writes. This waits for an RCU grace period,
-	 * hence for them; where it is not available (nohz_full), a program
-	 * would have to sleep through two edits to see half of one.
-	 */
-	withdraw_grace();
-	return 0;
+	/* Programs that began before the flip may still be reading the other
+	 * half, which the next edit writes. */
+	return withdraw_grace();
 }
 
 int rules_insert(struct rules *rules, unsigned at,

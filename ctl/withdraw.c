@@ -3,15 +3,14 @@
 #include "withdraw.h"
 
 #include "ctl.h"
+#include "grace.h"
 #include "live.h"
 #include "out.h"
 #include "pins.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,10 +19,13 @@
 #define QUIET_MS    100
 #define PATIENCE_NS SHUNT_NSEC
 
-void withdraw_grace(void)
+int withdraw_grace(void)
 {
-	/* Waits for an RCU grace period; not available with nohz_full. */
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	int err = grace_wait();
+
+	return err ? shunt_err(err, "cannot wait for running programs: %s",
+			       strerror(-err))
+		   : 0;
 }
 
 /* ---- flows ---- */

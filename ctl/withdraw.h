@@ -6,8 +6,8 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
-/* Waits until no BPF program runs that began before. */
-void withdraw_grace(void);
+/* Waits until no BPF program runs that began before. Explains. */
+int withdraw_grace(void);
 /* Sends the transport's flows (SHUNT_TCP: all) back to TCP, and waits until
  * their peers send nothing over it, for a second at most. Explains. */
 int withdraw_flows(const char *dir, unsigned number);

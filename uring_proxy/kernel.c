@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/inet_diag.h>
-#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
@@ -15,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- pins ---- */
@@ -177,13 +175,6 @@ int kernel_enrol(struct proxy *px, uint32_t number)
 void kernel_look(struct proxy *px, uint32_t number)
 {
 	ask(px, number | SHUNT_ENROL_LOOK);
-}
-
-/* Waits for an RCU grace period; not available with nohz_full. */
-int kernel_settle(void)
-{
-	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno
-								    : 0;
 }
 
 void kernel_release(struct proxy *px, uint32_t number)

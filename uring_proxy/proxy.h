@@ -338,8 +338,6 @@ int kernel_events(struct proxy *px);
 int kernel_enrol(struct proxy *px, uint32_t number);
 /* Bring rx_copied up to date. */
 void kernel_look(struct proxy *px, uint32_t number);
-/* 0 when no SK_MSG program runs any more that had begun before. */
-int kernel_settle(void);
 void kernel_release(struct proxy *px, uint32_t number);
 void kernel_free_number(struct proxy *px, uint32_t number);
 /* Is the flow of this key on its transport? */

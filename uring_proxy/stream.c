@@ -5,6 +5,8 @@
  */
 #include "proxy.h"
 
+#include "../ctl/grace.h"
+
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -382,7 +384,7 @@ static void settle(struct proxy *px)
 	if (!px->settling)
 		return;
 	px->settling = false;
-	err = kernel_settle();
+	err = grace_wait();
 	for (uint32_t i = 1; i < px->n_streams; i++) {
 		struct stream *st = px->streams[i];
 
