@@ -127,8 +127,11 @@ struct stream {
 	struct chunk *tx, **tx_tail; /* from the first not read by the peer */
 	struct chunk *tx_next;	     /* the first not sent in full */
 	uint64_t tx_end, tx_sent, tx_acked, tx_read;
-	uint64_t tx_final; /* UNKNOWN while there may be more */
-	bool tx_complete;  /* the peer has delivered all of it … */
+	struct chunk *early; /* sorted, no overlap, behind tx_end */
+	uint64_t missing_at,
+		missing_ns; /* since when tx_end waits there, or 0 */
+	uint64_t tx_final;  /* UNKNOWN while there may be more */
+	bool tx_complete;   /* the peer has delivered all of it … */
 	uint64_t
 		tx_progress_ns; /* last time that an acknowledgement advanced */
 	uint64_t rtt_offset, rtt_from_ns;
@@ -186,6 +189,9 @@ void streams_resync(struct proxy *px, struct peer *p);
 /* ---- redirect.c: the redirection socket ---- */
 
 int redirect_init(struct proxy *px);
+/* n more bytes have been read, behind what px->slab has of them: 0, or -EPROTO
+ * if a record does not begin where it should. */
+int redirect_records(struct proxy *px, uint32_t n);
 /* Go on reading, if there was no slab. */
 void redirect_tick(struct proxy *px);
 /* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0,
@@ -193,8 +199,18 @@ void redirect_tick(struct proxy *px);
 int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 		     int n, uint32_t length);
 
+/* ---- order.c: records in the order in which they were written ---- */
+
+/* A part of a record; with the last one, what the record was charged. */
+void order_add(struct proxy *px, struct stream *st, struct slab *slab,
+	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge);
+/* Reset it if one of them can't be there any more. */
+void order_tick(struct proxy *px, struct stream *st);
+void order_drop(struct proxy *px, struct stream *st);
+
 /* ---- tx.c: records to datagrams ---- */
 
+/* The bytes at tx_end. */
 void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
 	    uint32_t length, uint32_t charge);
 void tx_push(struct proxy *px, struct peer *p);

@@ -26,16 +26,12 @@ static void payload(struct proxy *px, uint32_t at, uint32_t length)
 		px->shm->refused++;
 		return;
 	}
-	/* Two threads that write at once can be overtaken by each other between
-	 * their header and the queue: better no connection than such a one. */
-	if (px->record_left == r->length && r->offset != st->tx_end)
-		stream_abort(px, st, "messages out of order");
-	tx_add(px, st, px->slab, at, length,
-	       last ? r->length + SHUNT_MSG_OVERHEAD : 0);
+	order_add(px, st, px->slab, at, length,
+		  r->offset + r->length - px->record_left,
+		  last ? r->length + SHUNT_MSG_OVERHEAD : 0);
 }
 
-/* n more bytes, at the end of the slab */
-static int parse(struct proxy *px, uint32_t n)
+int redirect_records(struct proxy *px, uint32_t n)
 {
 	uint32_t at = px->slab->used;
 
@@ -76,7 +72,7 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 		px->quit = true;
 		return;
 	}
-	if (res > 0 && parse(px, res)) {
+	if (res > 0 && redirect_records(px, res)) {
 		say("redirection socket: a record without its mark");
 		px->quit = true;
 		return;

@@ -477,7 +477,7 @@ static bool unfinished(const struct stream *st)
 		(st->shm->enrolled && !st->closing &&
 		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
 		(st->tx_complete && !st->shm->tx_open) ||
-		st->tx_read < st->tx_end || st->rx || st->held_length ||
+		st->tx_read < st->shm->tx_bytes || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
 		(st->rx_turn && stream_read(st) < st->rx_next) ||
 		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
@@ -501,6 +501,8 @@ static void tick(struct proxy *px, struct stream *st)
 		stream_complete(px, st);
 	if (!st->doomed)
 		repair_tick(px, st);
+	if (!st->doomed)
+		order_tick(px, st);
 	if (st->rx_next != st->acked_next || stream_read(st) != st->acked_read)
 		stream_due(px, st, DUE_ACK);
 }
@@ -576,6 +578,7 @@ void stream_abort(struct proxy *px, struct stream *st, const char *why)
 		say("stream %u reset: %s", st->number, why);
 	st->doomed = true;
 	px->shm->aborted++;
+	order_drop(px, st);
 	tx_drop(px, st);
 	rx_drop(px, st);
 	st->due = 0;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two threads that write to one socket at once can have their records queued in
+ * another order than SK_MSG has numbered them in: tcp_bpf_send_verdict() lets
+ * go of the socket in between. What comes early waits here for what is before
+ * it. The charge of the stream bounds it.
+ */
+#include "proxy.h"
+
+/* Nothing holds up a thread between number and queue for so long: the kernel
+ * had no memory for the record, and its writer has got an error. */
+#define MISSING_NS (3000 * NSEC_PER_MS)
+
+/* Where among the early ones; NULL: it overlaps with what there is. */
+static struct chunk **place(struct stream *st, uint64_t offset, uint32_t length)
+{
+	struct chunk **where = &st->early;
+	uint64_t have = st->tx_end;
+
+	while (*where && (*where)->offset < offset) {
+		have = (*where)->offset + (*where)->length;
+		where = &(*where)->next;
+	}
+	if (offset < have || (*where && offset + length > (*where)->offset))
+		return NULL;
+	return where;
+}
+
+static void hold(struct proxy *px, struct stream *st, struct slab *slab,
+		 uint32_t at, uint32_t length, uint64_t offset, uint32_t charge)
+{
+	struct chunk **where = place(st, offset, length), *c = NULL;
+
+	if (where && offset + length <= st->shm->tx_bytes)
+		c = chunk_new(px, slab, at, length, offset);
+	if (!c) {
+		stream_abort(px, st, "a message out of place, or no memory");
+		st->tx_end += length;
+		return;
+	}
+	c->charge = charge;
+	c->next = *where;
+	*where = c;
+	stream_active(px, st);
+}
+
+void order_add(struct proxy *px, struct stream *st, struct slab *slab,
+	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge)
+{
+	struct chunk *c;
+
+	if (offset != st->tx_end && !st->doomed) {
+		hold(px, st, slab, at, length, offset, charge);
+		return;
+	}
+	tx_add(px, st, slab, at, length, charge);
+	while ((c = st->early) && c->offset == st->tx_end) {
+		st->early = c->next;
+		tx_add(px, st, c->slab, c->at, c->length, c->charge);
+		chunk_free(px, c);
+	}
+}
+
+void order_tick(struct proxy *px, struct stream *st)
+{
+	if (st->tx_end == st->shm->tx_bytes || st->tx_end != st->missing_at ||
+	    (px->starved && !st->early)) {
+		st->missing_at = st->tx_end;
+		st->missing_ns = 0;
+	} else if (!st->missing_ns) {
+		st->missing_ns = px->now_ns;
+	} else if (px->now_ns - st->missing_ns > MISSING_NS) {
+		stream_abort(px, st, "a message is missing");
+		st->tx_end = st->shm->tx_bytes; /* it will not come */
+	}
+}
+
+void order_drop(struct proxy *px, struct stream *st)
+{
+	struct chunk *c;
+
+	while ((c = st->early)) {
+		st->early = c->next;
+		st->tx_end += c->length;
+		chunk_free(px, c);
+	}
+}
