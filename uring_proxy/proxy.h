@@ -287,7 +287,7 @@ socklen_t to_sockaddr(const struct shunt_addr *a, uint16_t port,
 		      struct sockaddr_storage *to);
 void from_sockaddr(const struct sockaddr_storage *from, struct shunt_addr *a);
 
-/* ---- control.c, messages.c: the channel between two proxies ---- */
+/* ---- control.c, messages_in.c, messages_out.c: between two proxies ---- */
 
 #define CHANNEL_OUT (512 << 10)
 #define CHANNEL_IN  (64 << 10)

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a peer's proxy says: believed as far as it can be right. */
+#include "messages.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int on_hello(struct proxy *px, struct channel *c, const struct hello *m)
+{
+	struct peer *p = c->peer;
+
+	if (c->greeted || ntohl(m->magic) != MAGIC ||
+	    ntohs(m->version) != VERSION || !m->instance)
+		return -EPROTO;
+	c->greeted = true;
+	if (p->instance && p->instance != m->instance)
+		streams_abort_peer(px, p, "the peer's proxy has restarted");
+	p->instance = m->instance;
+	if (!p->channel) {
+		p->channel = c;
+		streams_resync(px, p);
+	}
+	return 0;
+}
+
+static void on_enrol(struct proxy *px, struct channel *c, const struct enrol *m)
+{
+	struct shunt_key key = {
+		.local = c->peer->local,
+		.remote = c->peer->remote,
+		.lport = m->dport,
+		.rport = m->sport,
+	};
+	struct stream *st = stream_by_key(px, &key);
+	uint32_t from = ntohl(m->h.from);
+
+	if (!st || st->peer != c->peer || !from || st->doomed ||
+	    ntohl(m->token) != st->shm->token_local) {
+		px->shm->refused++;
+		return;
+	}
+	if (st->remote && st->remote != from)
+		return;
+	st->remote = from;
+	stream_due(px, st, m->h.flags & ENROL_REPLY ? DUE_ENROL : 0);
+	stream_active(px, st); /* to be enrolled */
+}
+
+/* From the network into the stream, copied: the buffer is the channel's. */
+static void on_repair(struct proxy *px, struct stream *st, const struct at *m,
+		      uint32_t length)
+{
+	uint64_t offset = be64toh(m->offset);
+
+	if (offset > st->rx_sent || length > st->rx_sent - offset ||
+	    st->shm->rx < SHUNT_SRX_BASED) {
+		px->shm->refused++;
+		return;
+	}
+	if (rx_copy(px, st, m + 1, length, offset))
+		st->rx_asked = st->rx_next; /* no memory: ask again */
+	rx_deliver(px, st);
+}
+
+static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
+		     uint32_t length)
+{
+	struct stream *st = stream_get(px, ntohl(h->to));
+	const struct ack *ack = (const void *)h;
+	const struct at *at = (const void *)h;
+	const struct base *base = (const void *)h;
+	const struct final *final = (const void *)h;
+	const struct gaps *gaps = (const void *)h;
+
+	if (!st || st->peer != c->peer || st->remote != ntohl(h->from) ||
+	    st->doomed) {
+		/* It has ended here: what the peer wants acknowledged goes
+		 * nowhere. */
+		struct head *m = NULL;
+
+		if (h->type == SENT)
+			m = message_begin(c, NULL, ABORT, sizeof(*m));
+		if (m) {
+			m->to = h->from;
+			m->from = h->to;
+		}
+		return 0;
+	}
+	switch (h->type) {
+	case ABORT:
+		st->remote = 0; /* it knows */
+		stream_abort(px, st, "by the peer");
+		return 0;
+	case READY:
+		st->peer_ready = true;
+		st->retreating = false;
+		stream_try_promote(st);
+		stream_active(px, st); /* to be enrolled */
+		return 0;
+	case DEMOTE:
+		stream_demote(px, st);
+		return 0;
+	case RETREAT:
+		stream_retreat(px, st);
+		return 0;
+	case LEFT:
+		stream_left(px, st);
+		return 0;
+	case NEVER:
+		stream_never(px, st);
+		return 0;
+	case KNOWN:
+		st->shm->tx_known = 1;
+		return 0;
+	case COMPLETE:
+		stream_completed(px, st);
+		return 0;
+	case PROMOTED:
+		if (length != sizeof(*base) || st->shm->rx < SHUNT_SRX_ARMED)
+			return -EPROTO;
+		stream_set_base(px, st, ntohl(base->base));
+		return 0;
+	case ACK:
+		if (length != sizeof(*ack))
+			return -EPROTO;
+		tx_acked(px, st, be64toh(ack->received), be64toh(ack->read));
+		return 0;
+	case FINAL:
+		if (length != sizeof(*final) || st->shm->rx < SHUNT_SRX_ARMED)
+			return -EPROTO;
+		stream_set_base(px, st, ntohl(final->base));
+		if (!st->doomed)
+			stream_set_final(px, st, be64toh(final->offset));
+		return 0;
+	case SENT:
+		if (length != sizeof(*at) || st->shm->rx < SHUNT_SRX_ARMED)
+			return -EPROTO;
+		repair_sent(px, st, be64toh(at->offset));
+		return 0;
+	case GAPS:
+		length -= sizeof(*gaps);
+		if (length % sizeof(gaps->range[0]))
+			return -EPROTO;
+		for (unsigned i = 0; i < length / sizeof(gaps->range[0]); i++)
+			repair_ask(px, st, be64toh(gaps->range[i].from),
+				   be64toh(gaps->range[i].to));
+		return 0;
+	case REPAIR:
+		if (length < sizeof(*at))
+			return -EPROTO;
+		on_repair(px, st, at, length - sizeof(*at));
+		return 0;
+	}
+	return -EPROTO;
+}
+
+int messages_read(struct proxy *px, struct channel *c)
+{
+	uint32_t at = 0;
+
+	while (c->in_length - at >= sizeof(struct head)) {
+		/* Messages have any length: the copy is aligned. */
+		static _Alignas(8) unsigned char copy[MESSAGE_MAX];
+		struct head *h = (struct head *)copy;
+		uint32_t length;
+		int err = 0;
+
+		memcpy(h, c->in + at, sizeof(*h));
+		length = ntohs(h->length);
+		if (length < sizeof(*h) || length > MESSAGE_MAX)
+			return -EPROTO;
+		if (c->in_length - at < length)
+			break;
+		memcpy(copy, c->in + at, length);
+		at += length;
+		if (h->type == HELLO)
+			err = length == sizeof(struct hello)
+				      ? on_hello(px, c, (void *)h)
+				      : -EPROTO;
+		else if (!c->greeted)
+			err = -EPROTO;
+		else if (h->type != ENROL)
+			err = on_stream(px, c, h, length);
+		else if (length == sizeof(struct enrol))
+			on_enrol(px, c, (void *)h);
+		else
+			err = -EPROTO;
+		if (err)
+			return err;
+	}
+	return at;
+}
