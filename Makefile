@@ -53,6 +53,9 @@ CTL_OBJ	:= $(CTL_SRC:%.c=$(B)/%.o)
 CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 
 PROXY_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard uring_proxy/*.c)) $(B)/ctl/grace.o
+# On a kernel that a test plays, without the real one.
+PROXY_LIB := $(filter-out $(B)/uring_proxy/main.o $(B)/uring_proxy/kernel.o $(B)/ctl/grace.o,$(PROXY_OBJ)) \
+	$(patsubst %.c,$(B)/%.o,$(wildcard selftests/proxy/*.c)) $(B)/selftests/packet.o
 WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
 PERF_BIN := $(B)/perf/report $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))
 JUDGE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard perf/judge/*.c))
@@ -162,6 +165,11 @@ $(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
 
+# These run the proxy's own code, on selftests/proxy/.
+$(addprefix $(B)/selftests/test_message_,fuzz order): %: %.o $(PROXY_LIB)
+	$(call say,LINK)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -luring -lbpf
+
 deps:
 	testbed/deps install
 
@@ -198,7 +206,7 @@ uninstall:
 	$(RM) -r $(DESTDIR)$(PREFIX)/include/shunt
 
 C_FILES = $(wildcard include/shunt/*.h bpf/*.h bpf/*.c bpf/*/*.c ctl/*.[ch] \
-	uring_proxy/*.[ch] testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] selftests/*/*.c \
+	uring_proxy/*.[ch] testbed/*.[ch] testbed/*/*.[ch] selftests/*.[ch] selftests/*/*.[ch] \
 	perf/*.[ch] perf/*/*.[ch])
 
 format:

@@ -78,6 +78,8 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		 * nowhere. */
 		struct head *m = NULL;
 
+		if (st && !st->doomed)
+			px->shm->refused++; /* nor is it that peer's */
 		if (h->type == SENT)
 			m = message_begin(c, NULL, ABORT, sizeof(*m));
 		if (m) {
@@ -116,42 +118,63 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		stream_completed(px, st);
 		return 0;
 	case PROMOTED:
-		if (length != sizeof(*base) || st->shm->rx < SHUNT_SRX_ARMED)
+		if (st->shm->rx < SHUNT_SRX_ARMED)
 			return -EPROTO;
 		stream_set_base(px, st, ntohl(base->base));
 		return 0;
 	case ACK:
-		if (length != sizeof(*ack))
-			return -EPROTO;
 		tx_acked(px, st, be64toh(ack->received), be64toh(ack->read));
 		return 0;
 	case FINAL:
-		if (length != sizeof(*final) || st->shm->rx < SHUNT_SRX_ARMED)
+		if (st->shm->rx < SHUNT_SRX_ARMED)
 			return -EPROTO;
 		stream_set_base(px, st, ntohl(final->base));
 		if (!st->doomed)
 			stream_set_final(px, st, be64toh(final->offset));
 		return 0;
 	case SENT:
-		if (length != sizeof(*at) || st->shm->rx < SHUNT_SRX_ARMED)
+		if (st->shm->rx < SHUNT_SRX_ARMED)
 			return -EPROTO;
 		repair_sent(px, st, be64toh(at->offset));
 		return 0;
 	case GAPS:
 		length -= sizeof(*gaps);
-		if (length % sizeof(gaps->range[0]))
-			return -EPROTO;
 		for (unsigned i = 0; i < length / sizeof(gaps->range[0]); i++)
 			repair_ask(px, st, be64toh(gaps->range[i].from),
 				   be64toh(gaps->range[i].to));
 		return 0;
 	case REPAIR:
-		if (length < sizeof(*at))
-			return -EPROTO;
 		on_repair(px, st, at, length - sizeof(*at));
 		return 0;
 	}
 	return -EPROTO;
+}
+
+/* Is that the length of a message of its type? */
+static bool fits(const struct head *h, uint32_t length)
+{
+	switch (h->type) {
+	case HELLO:
+		return length == sizeof(struct hello);
+	case ENROL:
+		return length == sizeof(struct enrol);
+	case PROMOTED:
+		return length == sizeof(struct base);
+	case ACK:
+		return length == sizeof(struct ack);
+	case FINAL:
+		return length == sizeof(struct final);
+	case SENT:
+		return length == sizeof(struct at);
+	case GAPS:
+		return length % sizeof(((struct gaps *)0)->range[0]) ==
+		       sizeof(struct gaps) %
+			       sizeof(((struct gaps *)0)->range[0]);
+	case REPAIR:
+		return length >= sizeof(struct at);
+	default:
+		return length == sizeof(*h);
+	}
 }
 
 int messages_read(struct proxy *px, struct channel *c)
@@ -171,20 +194,18 @@ int messages_read(struct proxy *px, struct channel *c)
 			return -EPROTO;
 		if (c->in_length - at < length)
 			break;
+		if (!fits(h, length))
+			return -EPROTO;
 		memcpy(copy, c->in + at, length);
 		at += length;
 		if (h->type == HELLO)
-			err = length == sizeof(struct hello)
-				      ? on_hello(px, c, (void *)h)
-				      : -EPROTO;
+			err = on_hello(px, c, (void *)h);
 		else if (!c->greeted)
 			err = -EPROTO;
-		else if (h->type != ENROL)
-			err = on_stream(px, c, h, length);
-		else if (length == sizeof(struct enrol))
+		else if (h->type == ENROL)
 			on_enrol(px, c, (void *)h);
 		else
-			err = -EPROTO;
+			err = on_stream(px, c, h, length);
 		if (err)
 			return err;
 	}

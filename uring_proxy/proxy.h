@@ -391,6 +391,7 @@ struct proxy {
 	struct io_uring_buf_ring *buffer_ring;
 	unsigned char *memory;
 	struct chunk *free_chunks;
+	uint32_t rx_chunks; /* received, and not delivered */
 
 	struct stream **streams; /* by number */
 	struct stream **by_key;

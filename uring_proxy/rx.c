@@ -15,15 +15,25 @@
  * yet: small datagrams that wait for an application would use them all up. */
 #define KEEP_MIN (BUFFER_SIZE / 4)
 
-/* Trimmed to what the stream does not have yet. */
-static struct chunk *insert_part(struct proxy *px, struct chunk **where,
-				 struct slab *slab, uint32_t at,
-				 uint32_t length, uint64_t offset)
-{
-	struct chunk *c = chunk_new(px, slab, at, length, offset);
+/* Chunks that wait, of all streams: those of a peer that sends single bytes
+ * with holes between them would take more memory than the bytes. */
+#define WAITING_MAX (256 << 10)
 
+/* Trimmed to what the stream does not have yet. */
+static struct chunk *insert_part(struct proxy *px, struct stream *st,
+				 struct chunk **where, struct slab *slab,
+				 uint32_t at, uint32_t length, uint64_t offset)
+{
+	/* What goes on at once is always taken. */
+	bool waits = !st->rx_turn || offset != st->rx_next;
+	struct chunk *c;
+
+	if (waits && px->rx_chunks >= WAITING_MAX)
+		return NULL;
+	c = chunk_new(px, slab, at, length, offset);
 	if (!c)
 		return NULL;
+	px->rx_chunks++;
 	c->next = *where;
 	*where = c;
 	return c;
@@ -56,7 +66,7 @@ int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
 			continue;
 		}
 		n = c && c->offset < end ? c->offset - offset : end - offset;
-		c = insert_part(px, where, slab, at, n, offset);
+		c = insert_part(px, st, where, slab, at, n, offset);
 		if (!c)
 			return -ENOMEM;
 		if (!c->next)
@@ -102,6 +112,7 @@ void rx_deliver(struct proxy *px, struct stream *st)
 			c = st->rx;
 			st->rx = c->next;
 			chunk_free(px, c);
+			px->rx_chunks--;
 		}
 		if (!st->rx)
 			st->rx_last = NULL;
@@ -117,6 +128,7 @@ void rx_drop(struct proxy *px, struct stream *st)
 	while ((c = st->rx)) {
 		st->rx = c->next;
 		chunk_free(px, c);
+		px->rx_chunks--;
 	}
 	st->rx_last = NULL;
 }

@@ -328,8 +328,8 @@ void stream_set_final(struct proxy *px, struct stream *st, uint64_t final)
 		stream_abort(px, st, "the peer ended it twice");
 		return;
 	}
-	if (final < st->rx_next) {
-		stream_abort(px, st, "the peer has sent more than it says");
+	if (final < st->rx_sent || final > st->rx_next + AHEAD_MAX) {
+		stream_abort(px, st, "the peer cannot have sent so much");
 		return;
 	}
 	st->rx_final = final;

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The proxy's own code, where order and memory are at stake: records of several
+ * threads that were queued in another order than numbered, records that never
+ * come, and a peer that knows how to be believed and sends holes.
+ */
+#include "proxy/craft.h"
+
+#include "harness.h"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define STREAM	1
+#define OTHER	2
+#define TOKEN	0x70c3e001
+#define RECORDS 200
+#define LENGTH	3000
+
+FIXTURE(order)
+{
+	struct rig r;
+	struct stream *st;
+	struct shunt_record record[RECORDS];
+	uint64_t random;
+};
+
+static void say_to(struct rig *r, enum message_type type, uint32_t number,
+		   uint64_t a, uint64_t b)
+{
+	unsigned char m[64];
+
+	rig_say(r, 0, m, 0, rig_message(r, m, type, number, a, b));
+}
+
+/* Both directions are promoted. */
+static struct stream *begin(struct rig *r, uint32_t number)
+{
+	struct stream *st = rig_open(r, number, 0, TOKEN + number);
+
+	say_to(r, ENROL, number, 0, 0);
+	rig_tick(r);
+	say_to(r, READY, number, 0, 0);
+	say_to(r, PROMOTED, number, RIG_BASE, 0);
+	r->streams[number].rx_copied = RIG_BASE;
+	rig_tick(r);
+	return st;
+}
+
+FIXTURE_SETUP(order)
+{
+	ASSERT_EQ(0, rig_up(&self->r));
+	self->random = time(NULL);
+	fprintf(stderr, "# random numbers from %#llx\n",
+		(unsigned long long)self->random);
+	self->st = begin(&self->r, STREAM);
+	ASSERT_EQ(SHUNT_SRX_BASED, self->st->shm->rx);
+	for (int i = 0; i < RECORDS; i++)
+		self->record[i] =
+			rig_number(&self->r, STREAM,
+				   1 + craft_below(&self->random, LENGTH));
+}
+
+FIXTURE_TEARDOWN(order)
+{
+	EXPECT_TRUE(rig_closed(&self->r, STREAM));
+	EXPECT_TRUE(rig_closed(&self->r, OTHER));
+	EXPECT_TRUE(rig_is_empty(&self->r));
+}
+
+/* Into the redirection socket, in pieces as they are read. */
+static void queue(struct __test_metadata *_metadata, struct rig *r,
+		  uint64_t *random, const struct shunt_record *record)
+{
+	unsigned char b[sizeof(*record) + LENGTH];
+	uint32_t n = sizeof(*record) + record->length, k;
+	int err;
+
+	memcpy(b, record, sizeof(*record));
+	craft_bytes(b + sizeof(*record), STREAM, record->offset,
+		    record->length);
+	for (uint32_t at = 0; at < n; at += k) {
+		k = craft_below(random, 3) ? n - at
+					   : 1 + craft_below(random, n - at);
+		ASSERT_TRUE(rig_redirected(r, b + at, k, &err));
+		ASSERT_EQ(0, err);
+	}
+}
+
+/* What has come to the peer since: frames of the stream, whose next byte is at
+ * `at`; where it is after them. */
+static uint64_t sent(struct __test_metadata *_metadata, struct rig *r,
+		     uint64_t at)
+{
+	static unsigned char b[65536], want[65536];
+	struct shunt_frame f;
+	ssize_t n;
+
+	while ((n = recv(r->wire[0], b, sizeof(b), MSG_DONTWAIT)) > 0) {
+		ASSERT_LT(sizeof(f), n);
+		memcpy(&f, b, sizeof(f));
+		n -= sizeof(f);
+		EXPECT_EQ(n, ntohs(f.length));
+		EXPECT_EQ(at, be64toh(f.offset));
+		craft_bytes(want, STREAM, at, n);
+		EXPECT_EQ(0, memcmp(want, b + sizeof(f), n));
+		at += n;
+	}
+	return at;
+}
+
+/* Until all of it has been sent and acknowledged. */
+static void expect_all(struct __test_metadata *_metadata, struct rig *r,
+		       const struct stream *st)
+{
+	uint64_t at = 0;
+
+	for (int i = 0; i < 1000 && at < st->shm->tx_bytes; i++) {
+		rig_tick(r);
+		at = sent(_metadata, r, at);
+		say_to(r, ACK, STREAM, at, at);
+	}
+	EXPECT_EQ(st->shm->tx_bytes, at);
+	EXPECT_EQ(st->shm->tx_charged, st->shm->tx_released);
+	EXPECT_FALSE(st->doomed);
+}
+
+TEST_F(order, records_queued_out_of_order_are_sent_in_order)
+{
+	/* As threads overtake each other: each by some. */
+	for (int i = 0; i < RECORDS; i++) {
+		int k = i + craft_below(&self->random, 8);
+		struct shunt_record r = self->record[i];
+
+		if (k < RECORDS) {
+			self->record[i] = self->record[k];
+			self->record[k] = r;
+		}
+	}
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+}
+
+TEST_F(order, the_first_one_comes_last)
+{
+	uint64_t end = SHUNT_NSEC * 5 / 2;
+
+	for (int i = RECORDS - 1; i; i--)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	for (uint64_t ns = 0; ns < end; ns += TICK_NS)
+		rig_tick(&self->r);
+	EXPECT_EQ(0, sent(_metadata, &self->r, 0));
+	EXPECT_FALSE(self->st->doomed);
+	queue(_metadata, &self->r, &self->random, &self->record[0]);
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* The kernel had no memory for one. Better no connection than with a hole. */
+static void lost(struct __test_metadata *_metadata, FIXTURE_DATA(order) * self,
+		 int which)
+{
+	for (int i = 0; i < RECORDS; i++)
+		if (i != which)
+			queue(_metadata, &self->r, &self->random,
+			      &self->record[i]);
+	for (uint64_t ns = 0; ns < 4 * SHUNT_NSEC; ns += TICK_NS) {
+		rig_tick(&self->r);
+		say_to(&self->r, ACK, STREAM, self->st->tx_sent,
+		       self->st->tx_sent);
+	}
+	EXPECT_TRUE(self->st->doomed);
+	EXPECT_EQ(1, self->r.destroyed);
+	sent(_metadata, &self->r, 0);
+}
+
+TEST_F(order, one_that_is_lost_resets_the_connection)
+{
+	lost(_metadata, self, 20);
+}
+
+TEST_F(order, so_does_the_last_one)
+{
+	lost(_metadata, self, RECORDS - 1);
+}
+
+/* All that it may, and before and behind it. */
+TEST_F(order, records_that_overlap_reset_the_connection)
+{
+	struct shunt_record r = self->record[1];
+
+	queue(_metadata, &self->r, &self->random, &self->record[0]);
+	queue(_metadata, &self->r, &self->random, &self->record[3]);
+	r.offset = self->record[3].offset - 1;
+	r.length = 2;
+	EXPECT_FALSE(self->st->doomed);
+	queue(_metadata, &self->r, &self->random, &r);
+	EXPECT_TRUE(self->st->doomed);
+	for (int i = 1; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+}
+
+/* ---- what a peer may do that has the token ---- */
+
+static void frame(struct __test_metadata *_metadata, struct rig *r,
+		  uint32_t number, uint64_t offset, uint32_t n)
+{
+	struct {
+		struct shunt_frame f;
+		unsigned char bytes[100];
+	} d = {.f = {.type = SHUNT_FRAME_DATA,
+		     .length = htons(n),
+		     .stream = htonl(number),
+		     .token = htonl(TOKEN + number),
+		     .base = htonl(RIG_BASE),
+		     .offset = htobe64(offset)}};
+
+	craft_bytes(d.bytes, number, offset, n);
+	ASSERT_TRUE(rig_datagram(r, 0, &d, sizeof(d.f) + n, 0));
+}
+
+/* A byte, a hole, a byte: little to keep, and much to remember. */
+TEST_F_TIMEOUT(order, holes_cost_bounded_memory, 120)
+{
+	struct stream *other = begin(&self->r, OTHER);
+	unsigned char b[100], want[100];
+	struct shunt_record got;
+	long before, mb;
+
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+	before = mallinfo2().uordblks >> 20;
+	for (uint64_t i = 1; i <= 1000000; i++)
+		frame(_metadata, &self->r, STREAM, 2 * i, 1);
+	mb = (mallinfo2().uordblks >> 20) - before;
+#ifndef __SANITIZE_ADDRESS__
+	EXPECT_LT(10, mb);
+	EXPECT_GT(20, mb);
+#else
+	(void)mb;
+#endif
+	EXPECT_FALSE(self->st->doomed);
+	/* Who sends in order is served. */
+	for (int i = 0; i < 1000; i++) {
+		frame(_metadata, &self->r, OTHER, i * 100, 100);
+		ASSERT_EQ(sizeof(got), recv(self->r.app, &got, sizeof(got), 0));
+		ASSERT_EQ(100, recv(self->r.app, b, 100, 0));
+		craft_bytes(want, OTHER, i * 100, 100);
+		ASSERT_EQ(0, memcmp(b, want, 100));
+	}
+	EXPECT_EQ(100000, other->rx_next);
+}
+
+TEST_HARNESS_MAIN
