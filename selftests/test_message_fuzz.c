@@ -42,7 +42,7 @@ FIXTURE(fuzz)
 	uint32_t inputs[RIG_STREAMS + 1];
 	uint64_t accepted, refused;	 /* frames */
 	uint64_t heard, unheard, broken; /* messages; channels */
-	uint64_t held, lives;
+	uint64_t held, mended, lives;
 };
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
@@ -267,6 +267,8 @@ static const char *held(fuzz *f, uint32_t number)
 
 	if (craft_below(&f->random, 8))
 		n = craft_damage(&f->random, b, n, 100, true);
+	if (craft_below(&f->random, 2))
+		craft_partial(b, n);
 	f->r.flow.life = craft_below(&f->random, 2) ? SHUNT_LIVE : 0;
 	f->r.flow.overhead = craft_below(&f->random, 2) ? 28 : 48;
 	/* Of its own, so that ASan sees what is read behind it. */
@@ -285,6 +287,7 @@ static const char *held(fuzz *f, uint32_t number)
 	/* It may have got its TCP checksum. */
 	for (uint32_t i = 0; now && i < n; i++)
 		differ += f->r.frame[i] != b[i];
+	f->mended += !!differ;
 	if (now && (f->r.frame_length != n || differ > 2))
 		return "another FIN than the one that came";
 	return model_changed(&f->m, number, MODEL_HELD);
@@ -368,6 +371,7 @@ TEST_F_TIMEOUT(fuzz, nothing_wrong_is_believed, 300)
 	EXPECT_LT(n / 20, self->heard);
 	EXPECT_LT(n / 20, self->unheard - self->broken);
 	EXPECT_LT(n / 100, self->held);
+	EXPECT_LT(n / 10000, self->mended);
 	EXPECT_LT(n * 10, self->m.out);
 	for (uint32_t i = 1; i <= RIG_STREAMS; i++)
 		EXPECT_TRUE(rig_closed(&self->r, i));

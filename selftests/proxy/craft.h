@@ -35,6 +35,8 @@ uint32_t craft_message(struct rig *r, uint64_t *random, uint32_t number,
 		       unsigned char *to);
 /* A FIN, as ingress holds it. */
 uint32_t craft_held(uint64_t *random, unsigned char *to);
+/* With its checksum left to a device, if it is plain and untagged. */
+void craft_partial(unsigned char *frame, uint32_t n);
 
 /* Bend one to four things, mostly of the first `headers` bytes: the new size,
  * which is the old one unless `resize`. */

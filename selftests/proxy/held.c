@@ -22,3 +22,16 @@ uint32_t craft_held(uint64_t *random, unsigned char *to)
 	memcpy(to, p.b, p.len);
 	return p.len;
 }
+
+void craft_partial(unsigned char *frame, uint32_t n)
+{
+	uint8_t *ip = frame + ETH_LEN;
+	bool v6 = n > ETH_LEN && ip[0] >> 4 == 6;
+	uint32_t hlen = n > ETH_LEN ? ip_hlen(ip) : 0, length;
+
+	if (n < ETH_LEN + hlen + 20)
+		return;
+	length = v6 ? get16(ip + 4) : (uint16_t)(get16(ip + 2) - hlen);
+	put16(ip + hlen + 16, v6 ? sum16(ip + 8, 32, 6 + length)
+				 : sum16(ip + 12, 8, 6 + length));
+}
