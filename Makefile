@@ -32,7 +32,10 @@ CPPFLAGS += -Iinclude -I$(B)/include -DSHUNT_VERSION='"$(VERSION)"' \
 CFLAGS	 ?= -O2 -g
 CFLAGS	 += -std=gnu11 $(WARN)
 ifneq ($(SAN),)
-SAN_FLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+# A trap instead of libubsan's words: beside libasan it knows no log_path, and a
+# daemon's stderr is nowhere. ASan reports the trap, with the line.
+SAN_FLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-fsanitize-undefined-trap-on-error -fno-tree-tail-merge -fno-crossjumping
 CFLAGS	 += $(SAN_FLAGS)
 LDFLAGS	 += $(SAN_FLAGS)
 endif
