@@ -214,24 +214,43 @@ static void connected(struct proxy *px, struct op *op, int res, unsigned flags)
 	begin(px, c);
 }
 
+/*
+ * From a port that only root may use: who is let in speaks for all streams
+ * between the hosts, so no other user of a host may be.
+ */
+static int bind_reserved(int fd, const struct shunt_addr *local)
+{
+	const int first = IPPORT_RESERVED / 2, ports = IPPORT_RESERVED - first;
+	static unsigned last;
+	struct sockaddr_storage from;
+	int one = 1, err = -EADDRINUSE;
+	socklen_t n;
+
+	/* One that waits for its time to pass is none too few. */
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	for (int i = 0; err == -EADDRINUSE && i < ports; i++) {
+		n = to_sockaddr(local, first + ++last % ports, &from);
+		err = bind(fd, (void *)&from, n) ? -errno : 0;
+	}
+	return err;
+}
+
 void control_want(struct proxy *px, struct peer *p)
 {
-	struct sockaddr_storage from;
 	struct io_uring_sqe *sqe;
 	struct channel *c;
 	socklen_t n;
-	int fd, one = 1;
+	int fd;
 
 	if (p->channel || !p->active || !p->streams ||
 	    (p->connect_ns && px->now_ns - p->connect_ns < RETRY_NS))
 		return;
 	p->connect_ns = px->now_ns;
-	n = to_sockaddr(&p->local, 0, &from);
-	fd = socket(from.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(is_v4(&p->local) ? AF_INET : AF_INET6,
+		    SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-	c = bind(fd, (void *)&from, n) ? NULL : channel_new(px, fd);
+	c = bind_reserved(fd, &p->local) ? NULL : channel_new(px, fd);
 	if (!c) {
 		close(fd);
 		return;
@@ -244,7 +263,16 @@ void control_want(struct proxy *px, struct peer *p)
 	io_uring_prep_connect(sqe, fd, (void *)&c->to, n);
 }
 
-/* ---- accepting: from those with a stream only ---- */
+/* ---- accepting: from root on a host with a stream ---- */
+
+static bool is_reserved(const struct sockaddr_storage *a)
+{
+	const struct sockaddr_in *v4 = (const void *)a;
+	const struct sockaddr_in6 *v6 = (const void *)a;
+
+	return ntohs(a->ss_family == AF_INET ? v4->sin_port : v6->sin6_port) <
+	       IPPORT_RESERVED;
+}
 
 static void accepted(struct proxy *px, struct op *op, int fd, unsigned flags)
 {
@@ -264,7 +292,7 @@ static void accepted(struct proxy *px, struct op *op, int fd, unsigned flags)
 			from_sockaddr(&from, &remote);
 			from_sockaddr(&to, &local);
 			p = peer_find(px, &local, &remote);
-			if (p && p->streams)
+			if (p && p->streams && is_reserved(&from))
 				c = channel_new(px, fd);
 			if (c)
 				c->peer = p;

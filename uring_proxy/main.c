@@ -56,12 +56,14 @@ static void on_signal(int number)
 
 /* ---- the worker ---- */
 
-/* It maps and updates what is open, injects packets, resets connections. */
+/* It maps and updates what is open, injects packets, resets connections, and
+ * connects from a reserved port. */
 static int drop_privileges(void)
 {
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED,
-		      CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, -1);
+		      CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_BPF, CAP_PERFMON,
+		      -1);
 	if (capng_apply(CAPNG_SELECT_BOTH) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -EPERM;
