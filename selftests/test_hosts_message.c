@@ -7,6 +7,7 @@
 #include "harness.h"
 #include "lab.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,102 @@ TEST_F(message, half_close)
 	EXPECT_TRUE(stream_at_end(self->p.c));
 	EXPECT_EQ(0, count(&self->lab, CLIENT, "aborted"));
 	EXPECT_EQ(0, count(&self->lab, SERVER, "aborted"));
+}
+
+/* ---- threads ---- */
+
+#define WRITERS 2
+#define WRITE	4096		  /* at most */
+#define AHEAD	size_here(400, 8) /* writes, of the reader; or it demotes */
+
+/* In front of what a thread writes at once. */
+struct written {
+	uint16_t who, length; /* bytes behind it */
+	uint32_t turn;
+};
+
+struct writer {
+	int fd;
+	uint16_t who;
+	uint32_t writes, read; /* to do; that have arrived */
+	pthread_t thread;
+	bool failed;
+};
+
+static uint64_t seed_of(const struct written *w)
+{
+	return 1000 + w->who * 1000000ULL + w->turn;
+}
+
+static void *write_in_turns(void *arg)
+{
+	struct writer *me = arg;
+	char buf[sizeof(struct written) + WRITE];
+	struct written w = {.who = me->who};
+	uint64_t random = me->who;
+
+	for (; w.turn < me->writes && !me->failed; w.turn++) {
+		random = random * 6364136223846793005ULL + 1;
+		w.length = 1 + (random >> 40) % WRITE;
+		memcpy(buf, &w, sizeof(w));
+		pattern(buf + sizeof(w), seed_of(&w), 0, w.length);
+		me->failed =
+			send(me->fd, buf, sizeof(w) + w.length, MSG_NOSIGNAL) !=
+			(ssize_t)sizeof(w) + w.length;
+		while (w.turn + 1 -
+			       __atomic_load_n(&me->read, __ATOMIC_RELAXED) >
+		       AHEAD)
+			usleep(1000);
+	}
+	return NULL;
+}
+
+/* Not MSG_WAITALL, see docs/message-path.md. */
+static bool read_all(int fd, void *buf, size_t n)
+{
+	size_t at = 0;
+	ssize_t k;
+
+	while (at < n && (k = recv(fd, (char *)buf + at, n - at, 0)) > 0)
+		at += k;
+	return at == n;
+}
+
+/* Two threads write to one socket at the same moment: each write arrives in one
+ * piece, and those of each thread in their order. */
+TEST_F_TIMEOUT(message, threads_on_one_socket, 120)
+{
+	uint32_t writes =
+		variant->lossy ? size_here(400, 100) : size_here(10000, 300);
+	long up = count(&self->lab, CLIENT, "bytes_tx"), sum = 0;
+	static char buf[WRITE], want[WRITE];
+	struct writer writer[WRITERS];
+	struct written w;
+
+	for (int i = 0; i < WRITERS; i++) {
+		writer[i] = (struct writer){
+			.fd = self->p.c, .who = i, .writes = writes};
+		ASSERT_EQ(0, pthread_create(&writer[i].thread, NULL,
+					    write_in_turns, &writer[i]));
+	}
+	for (uint32_t n = 0; n < WRITERS * writes; n++) {
+		ASSERT_TRUE(read_all(self->p.s, &w, sizeof(w)));
+		ASSERT_GT(WRITERS, w.who);
+		ASSERT_EQ(writer[w.who].read, w.turn);
+		ASSERT_GE(WRITE, w.length);
+		ASSERT_TRUE(read_all(self->p.s, buf, w.length));
+		pattern(want, seed_of(&w), 0, w.length);
+		ASSERT_EQ(0, memcmp(want, buf, w.length));
+		__atomic_fetch_add(&writer[w.who].read, 1, __ATOMIC_RELAXED);
+		sum += sizeof(w) + w.length;
+	}
+	for (int i = 0; i < WRITERS; i++) {
+		pthread_join(writer[i].thread, NULL);
+		EXPECT_FALSE(writer[i].failed);
+	}
+	EXPECT_TOOK_PATH(up, count(&self->lab, CLIENT, "bytes_tx"), sum);
+	EXPECT_EQ(0, count(&self->lab, CLIENT, "demoted"));
+	EXPECT_EQ(0, count(&self->lab, CLIENT, "aborted"));
 }
 
 FIXTURE(message_end)
