@@ -42,19 +42,18 @@ static __always_inline int deliver(struct sk_msg_md *msg,
 SEC("sk_msg")
 int shunt_msg_deliver(struct sk_msg_md *msg)
 {
+	const struct shunt_record *at = msg->data;
 	struct shunt_record r;
 	struct shunt_stream *s;
-	void *data = msg->data, *end = msg->data_end;
 
-	if (data + sizeof(r) > end) {
+	if ((void *)(at + 1) > msg->data_end) {
 		if (bpf_msg_pull_data(msg, 0, sizeof(r), 0))
 			return refuse(msg, 0);
-		data = msg->data;
-		end = msg->data_end;
-		if (data + sizeof(r) > end)
+		at = msg->data;
+		if ((void *)(at + 1) > msg->data_end)
 			return refuse(msg, 0);
 	}
-	__builtin_memcpy(&r, data, sizeof(r));
+	r = *at; /* memcpy() would go byte by byte */
 	s = bpf_map_lookup_elem(&streams, &r.stream);
 	if (r.magic != SHUNT_RECORD_MAGIC || !r.stream || !r.length || !s ||
 	    s->life != SHUNT_STREAM_OPEN || s->token_local != r.token)

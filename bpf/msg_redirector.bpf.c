@@ -9,10 +9,6 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Bytes of a record at most; 0: a message whole. To measure the paper's way, a
- * header for each datagram. */
-const volatile __u32 cfg_frame = 0;
-
 /*
  * From here on messages take the path: all that TCP carries of this direction
  * is in front of tx_base. Only when TCP has sent all it had, else what a
@@ -50,23 +46,21 @@ static __always_inline bool within_limits(const struct shunt_stream *s,
 	       p->charged - p->released + charge <= p->total_limit;
 }
 
-/* 0, or -1 with the message as it was. */
+/* 0, or -1 with the message as it was, or -2. */
 static __always_inline int push_record(struct sk_msg_md *msg,
 				       const struct shunt_record *r)
 {
-	void *data, *end;
+	struct shunt_record *at;
 
 	if (bpf_msg_push_data(msg, 0, sizeof(*r), 0))
 		return -1;
-	data = msg->data;
-	end = msg->data_end;
-	if (data + sizeof(*r) > end) {
+	at = msg->data;
+	if ((void *)(at + 1) > msg->data_end) {
 		bpf_msg_pull_data(msg, 0, sizeof(*r), 0);
-		data = msg->data;
-		end = msg->data_end;
+		at = msg->data;
 	}
-	if (data + sizeof(*r) <= end) {
-		__builtin_memcpy(data, r, sizeof(*r));
+	if ((void *)(at + 1) <= msg->data_end) {
+		*at = *r; /* memcpy() would go byte by byte */
 		/* No socket there: the proxy has just died. */
 		if (bpf_msg_redirect_map(msg, &redirection, 0, BPF_F_INGRESS) ==
 		    SK_PASS)
@@ -87,24 +81,18 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 		.length = size,
 		.token = s->token_local,
 	};
-	__u64 charge;
+	__u64 charge = (__u64)size + SHUNT_MSG_OVERHEAD;
 	int err = -1;
 
-	if (cfg_frame && size > cfg_frame)
-		r.length = cfg_frame;
-	charge = (__u64)r.length + SHUNT_MSG_OVERHEAD;
 	if (p && within_limits(s, p, charge))
 		err = push_record(msg, &r);
 	if (err) {
 		s->tx = SHUNT_STX_OFF;
 		s->tx_tcp += size;
-		bpf_msg_apply_bytes(msg, 0);
 		message_event(SHUNT_EV_DEMOTED, number);
 		return err == -2 ? SK_DROP : SK_PASS;
 	}
-	/* Also 0: what an earlier run has set would hold for this one. */
-	bpf_msg_apply_bytes(msg, r.length < size ? r.length + sizeof(r) : 0);
-	s->tx_bytes += r.length;
+	s->tx_bytes += size;
 	s->tx_messages++;
 	s->tx_charged += charge;
 	__sync_fetch_and_add(&p->charged, charge);
@@ -142,6 +130,5 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);
 	s->tx_tcp += size;
-	bpf_msg_apply_bytes(msg, 0);
 	return SK_PASS;
 }
