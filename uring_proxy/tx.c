@@ -213,6 +213,8 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 		return 0;
 	*f = (struct shunt_frame){
 		.type = SHUNT_FRAME_DATA,
+		.flags = st->shm->transport == SHUNT_UDPLITE ? SHUNT_FRAME_LITE
+							     : 0,
 		.length = htons(length),
 		.stream = htonl(st->remote),
 		.token = htonl(st->shm->token_remote),

@@ -181,9 +181,10 @@ SHUNT_ASSERT(sizeof(struct shunt_record) == 24);
  * one byte of it comes out at the far end of the connection.
  */
 
-/* ---- on the wire: UDP, port SHUNT_PORT, network order ---- */
+/* ---- on the wire: UDP or UDP-Lite, port SHUNT_PORT, network order ---- */
 
 #define SHUNT_FRAME_DATA 0x11 /* first nibble: neither 4 nor 6, see GUE */
+#define SHUNT_FRAME_LITE 0x01 /* a flag: to be UDP-Lite, see bpf/frame.h */
 
 /* In front of each datagram's bytes; all but a batch's last are of one size. */
 struct shunt_frame {
