@@ -185,6 +185,12 @@ void streams_resync(struct proxy *px, struct peer *p);
 
 /* ---- redirect.c: the redirection socket ---- */
 
+/* In front of each chunk of what it brings are so many bytes that nobody needs
+ * any more: a record's header was there, or nothing. */
+#define CHUNK_ROOM sizeof(struct shunt_frame)
+/* Pieces of one read, each as much as a frame has: 64 KB at 1500. */
+#define READ_PIECES 46
+
 int redirect_init(struct proxy *px);
 /* Go on reading, if there was no slab. */
 void redirect_tick(struct proxy *px);
@@ -248,6 +254,7 @@ struct peer {
 	/* congestion, RFC 8085 3.1: bytes */
 	uint64_t cwnd, ssthresh, inflight;
 	uint64_t srtt_ns, cut_ns;
+	uint64_t copies_ns; /* the kernel copies what it need not: since then */
 	struct stream *ready, **ready_tail; /* with something to send */
 
 	struct channel *channel;      /* the one we send on, NULL: none */
@@ -388,10 +395,13 @@ struct proxy {
 	int listener;
 	uint64_t instance;
 
-	int redirect[2];    /* we read and write [0]; [1] is its other end */
-	bool starved;	    /* it is not being read: no slab is free */
-	struct slab *slab;  /* being filled from it */
-	struct slab *spare; /* … with what must not keep a buffer */
+	int redirect[2];   /* we read and write [0]; [1] is its other end */
+	bool starved;	   /* it is not being read: no slab is free */
+	struct slab *slab; /* being filled from it, … */
+	struct iovec pieces[READ_PIECES]; /* … here */
+	struct msghdr read_msg;
+	uint32_t frame_payload; /* bytes of the frames that went out last */
+	struct slab *spare;	/* … with what must not keep a buffer */
 	/* the record that is being read */
 	struct shunt_record record;
 	uint32_t record_have; /* bytes of its header */

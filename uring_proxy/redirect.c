@@ -13,6 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Before anything has been sent: at an MTU of 1500. */
+#define USUAL_PAYLOAD 1448
+
+_Static_assert(sizeof(struct shunt_record) == CHUNK_ROOM,
+	       "a frame's header fits where a record's was");
+
 static void receive(struct proxy *px);
 
 /* Bytes of a record's payload, in the slab at `at`. */
@@ -68,6 +74,21 @@ static int parse(struct proxy *px, uint32_t n)
 	return 0;
 }
 
+/* What n bytes in px->pieces are. */
+static int parse_pieces(struct proxy *px, uint32_t n)
+{
+	int err = 0;
+
+	for (struct iovec *v = px->pieces; n && !err; v++) {
+		uint32_t take = v->iov_len < n ? v->iov_len : n;
+
+		px->slab->used = (unsigned char *)v->iov_base - px->slab->data;
+		err = parse(px, take);
+		n -= take;
+	}
+	return err;
+}
+
 static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 {
 	(void)op, (void)flags;
@@ -76,12 +97,36 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 		px->quit = true;
 		return;
 	}
-	if (res > 0 && parse(px, res)) {
+	if (res > 0 && parse_pieces(px, res)) {
 		say("redirection socket: a record without its mark");
 		px->quit = true;
 		return;
 	}
 	receive(px);
+}
+
+/*
+ * Where the next bytes go: as much as a frame takes, a gap, as much again. A
+ * frame's header fits into the gap, so that a long message goes out as it lies
+ * here, headers and all, in one piece. What is left of a record's header comes
+ * first; it will not be needed, either.
+ */
+static unsigned lay_out(struct proxy *px)
+{
+	uint32_t at = px->slab->used + CHUNK_ROOM, n = 0;
+	uint32_t first = px->record_left ? 0 : CHUNK_ROOM - px->record_have;
+
+	while (n < READ_PIECES && at < SLAB_SIZE) {
+		uint32_t end = at + px->frame_payload;
+
+		if (end > SLAB_SIZE)
+			end = SLAB_SIZE;
+		px->pieces[n].iov_base = px->slab->data + at - first;
+		px->pieces[n++].iov_len = end - at + first;
+		at = end + CHUNK_ROOM;
+		first = 0;
+	}
+	return n;
 }
 
 static void receive(struct proxy *px)
@@ -100,9 +145,9 @@ static void receive(struct proxy *px)
 	if (px->starved)
 		return;
 	sqe = ring_sqe(px, &px->redirect_op);
-	io_uring_prep_recv(sqe, px->redirect[0],
-			   px->slab->data + px->slab->used,
-			   SLAB_SIZE - px->slab->used, 0);
+	px->read_msg = (struct msghdr){.msg_iov = px->pieces,
+				       .msg_iovlen = lay_out(px)};
+	io_uring_prep_recvmsg(sqe, px->redirect[0], &px->read_msg, 0);
 }
 
 void redirect_tick(struct proxy *px)
@@ -197,6 +242,7 @@ int redirect_init(struct proxy *px)
 		return err;
 	}
 	px->redirect_op.done = received;
+	px->frame_payload = USUAL_PAYLOAD;
 	receive(px);
 	return 0;
 }
