@@ -143,6 +143,7 @@ $(B)/perf/report: $(JUDGE_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lm
 
+$(B)/perf/zerocopy: LIBS += -luring
 $(B)/perf/%: $(B)/perf/%.o
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread

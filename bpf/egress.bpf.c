@@ -4,6 +4,8 @@
  * belongs to no flow, or to one that is not on its transport now, goes on as it
  * is. SYNs take the slow path (handshake.bpf.c), probes theirs (probe.bpf.c).
  */
+#include "frame.h"
+#include "hop.h"
 #include "late.h"
 #include "parse.h"
 #include "track.h"
@@ -162,22 +164,6 @@ static __always_inline bool needs_hop(const struct __sk_buff *skb,
 	return f->flags & SHUNT_F_HOPPING;
 }
 
-static __always_inline int to_hop(struct __sk_buff *skb,
-				  struct shunt_scratch *s,
-				  const struct shunt_flow *f)
-{
-	__u32 ifindex = skb->ifindex;
-	__u32 *near = bpf_map_lookup_elem(&hops, &ifindex), *upper = NULL;
-
-	/* The upper device would put a VLAN tag into the frame. */
-	if (near && !(f->flags & SHUNT_F_HEADERS) && !skb->vlan_present)
-		upper = bpf_map_lookup_elem(&hops, near);
-	if (near)
-		return bpf_redirect(upper ? *upper : *near, 0);
-	shunt_count(s, SHUNT_CNT_NO_HOP);
-	return TC_ACT_UNSPEC;
-}
-
 /* Has it come out of a hop, as TCP all the same? */
 static __always_inline bool from_hop(const struct __sk_buff *skb)
 {
@@ -206,10 +192,17 @@ static __always_inline int egress(struct __sk_buff *skb,
 		data = start_of(skb);
 		end = end_of(skb);
 	}
-	if (parse_ip(data + ETH_HLEN, end, v6, &ip) || ip.proto != IPPROTO_TCP)
+	if (parse_ip(data + ETH_HLEN, end, v6, &ip))
 		return TC_ACT_UNSPEC;
 	t = ip.l4;
 	if ((void *)(t + 1) > end)
+		return TC_ACT_UNSPEC;
+	if (ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	    frame_ports((void *)t)) {
+		s->out_ifindex = 0;
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_FRAME_OUT);
+	}
+	if (ip.proto != IPPROTO_TCP)
 		return TC_ACT_UNSPEC;
 	if (t->syn) {
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_OUT);
@@ -264,7 +257,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 		return TC_ACT_UNSPEC;
 	}
 	if (needs_hop(skb, f, drained))
-		return to_hop(skb, s, f);
+		return to_hop(skb, s, f->flags & SHUNT_F_HEADERS);
 	f->tx_bytes += payload;
 	s->out_ifindex = 0;
 	describe_segment(s, f, slot, headers, v6);

@@ -18,6 +18,7 @@
  * rest, too, where the kernel has no macvlan.
  */
 #include "flow.h"
+#include "frame.h"
 #include "parse.h"
 
 char _license[] SEC("license") = "GPL";
@@ -41,10 +42,18 @@ static __always_inline int hop(struct __sk_buff *skb, struct shunt_scratch *s,
 		data = start_of(skb);
 		end = end_of(skb);
 	}
-	if (parse_ip(data + ETH_HLEN, end, v6, &ip) || ip.proto != IPPROTO_TCP)
+	if (parse_ip(data + ETH_HLEN, end, v6, &ip))
 		return TC_ACT_SHOT;
 	t = ip.l4;
 	if ((void *)(t + 1) > end)
+		return TC_ACT_SHOT;
+	if (ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	    frame_ports((void *)t)) {
+		s->hopped = skb->ingress_ifindex != ifindex;
+		s->out_ifindex = *device;
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_FRAME_OUT);
+	}
+	if (ip.proto != IPPROTO_TCP)
 		return TC_ACT_SHOT;
 	key_out(&key, data + ETH_HLEN, v6, t->source, t->dest);
 	headers = ip.hlen + t->doff * 4;

@@ -40,6 +40,7 @@ struct error {
 	__u32 room; /* bytes of the quoted outer headers */
 	struct shunt_transport *transport;
 	__u32 number;
+	bool lite_frame; /* the proxy's, see frame.bpf.c */
 };
 
 static __always_inline int read_type(struct __sk_buff *skb, const bool v6,
@@ -96,6 +97,9 @@ static __always_inline int read_outer(struct __sk_buff *skb, const bool v6,
 	if (proto == IPPROTO_TCP ||
 	    bpf_skb_load_bytes(skb, e->at + ip, ports, sizeof(ports)))
 		return -1;
+	e->lite_frame = proto == IPPROTO_UDPLITE &&
+			ports[0] == bpf_htons(SHUNT_PORT) &&
+			ports[1] == ports[0];
 	if (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE)
 		ports[1] = 0;
 	key = SHUNT_DEMUX(proto, bpf_ntohs(ports[1]));
@@ -305,6 +309,12 @@ static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 
 	if (read_type(skb, v6, &e) || read_outer(skb, v6, &e, &key))
 		return TC_ACT_UNSPEC;
+	if (e.lite_frame) {
+		if (e.mtu)
+			bpf_tail_call_static(skb, &stages,
+					     SHUNT_TAIL_FRAME_ICMP);
+		return TC_ACT_UNSPEC;
+	}
 	f = read_inner(skb, v6, &e, &key, &probe, &cut);
 	if (cut) {
 		/* Of new flows, the path is proved again. */

@@ -6,6 +6,7 @@
 #ifndef INGRESS_H
 #define INGRESS_H
 
+#include "frame.h"
 #include "parse.h"
 #include "track.h"
 
@@ -16,6 +17,7 @@ enum verdict {
 	SYN,	   /* … with SYN set */
 	SEGMENT,   /* a segment inside a transport */
 	PROBE,	   /* a probe inside a transport */
+	FRAME,	   /* one of a stream of messages here, in UDP-Lite */
 	ICMP,	   /* an ICMP or ICMPv6 message */
 };
 
@@ -178,6 +180,11 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	number = which_transport(&v, end);
 	if (number == SHUNT_TCP || (!v6 && v.hlen != 20))
 		return OTHER;
+	if (v.proto == IPPROTO_UDPLITE &&
+	    frame_for_us(ip, v6, v.l4, end, v.total - v.hlen)) {
+		fr->l4 = v.l4;
+		return FRAME;
+	}
 	tr = bpf_map_lookup_elem(&transports, &number);
 	if (!tr || !tr->deployed)
 		return OTHER;

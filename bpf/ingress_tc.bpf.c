@@ -49,6 +49,10 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ICMP);
 		return TC_ACT_UNSPEC;
 	}
+	if (verdict == FRAME) {
+		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_FRAME_IN);
+		return TC_ACT_UNSPEC;
+	}
 	if (verdict == MALFORMED)
 		shunt_count(s, SHUNT_CNT_DECAP_MALFORMED);
 	if (verdict == OTHER || verdict == MALFORMED)

@@ -26,6 +26,33 @@ static __always_inline __u32 find_ip(void *data, void *end, bool *v6)
 	return *v6 || *type == bpf_htons(ETH_P_IP) ? off : 0;
 }
 
+/*
+ * A frame becomes the UDP that the proxy reads, early enough for GRO to put
+ * many of them together. (A checksum that its sender has yet to finish, on a
+ * veth, is nobody's to look at.)
+ */
+static __always_inline int frame(struct shunt_scratch *s, void *ip,
+				 struct udphdr *u, const bool v6)
+{
+	const __u32 lite = bpf_htons(IPPROTO_UDPLITE),
+		    udp = bpf_htons(IPPROTO_UDP);
+	struct ipv6hdr *h6 = ip;
+	struct iphdr *h4 = ip;
+
+	/* RFC 1624: HC' = ~(~HC + ~m + m') */
+	if (v6) {
+		h6->nexthdr = IPPROTO_UDP;
+	} else {
+		h4->check = ~shunt_fold((__u64)(__u16)~h4->check +
+					(__u16)~lite + udp);
+		h4->protocol = IPPROTO_UDP;
+	}
+	u->check = ~shunt_fold((__u64)(__u16)~u->check + (__u16)~lite + udp)
+			   ?: 0xffff;
+	shunt_count(s, SHUNT_CNT_MSG_LITE_RX);
+	return XDP_PASS;
+}
+
 static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 				   __u32 l3, const bool v6)
 {
@@ -45,6 +72,8 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	l3 = s->outer & 31;
 	fr.xdp = ctx;
 	verdict = look(&fr, data + l3, end, v6, l3);
+	if (verdict == FRAME)
+		return frame(s, data + l3, fr.l4, v6);
 	if (verdict != SEGMENT && verdict != PLAIN)
 		return XDP_PASS;
 	f = flow_find(s, &fr.key, &slot);

@@ -48,6 +48,9 @@ static const struct {
 	{SHUNT_TAIL_LATE_OUT, "shunt_late_out"},
 	{SHUNT_TAIL_EGRESS, "shunt_egress"},
 	{SHUNT_TAIL_HOLD, "shunt_hold"},
+	{SHUNT_TAIL_FRAME_OUT, "shunt_frame_out"},
+	{SHUNT_TAIL_FRAME_IN, "shunt_frame_in"},
+	{SHUNT_TAIL_FRAME_ICMP, "shunt_frame_icmp"},
 };
 
 /* ---- nothing changes here ---- */

@@ -16,7 +16,8 @@
 static const char *const programs[] = {
 	"shunt_msg_enrol",  "shunt_msg_redirector", "shunt_msg_deliver",
 	"shunt_late_out",   "shunt_hold",	    "shunt_inject",
-	"shunt_setsockopt",
+	"shunt_setsockopt", "shunt_frame_out",	    "shunt_frame_in",
+	"shunt_frame_icmp",
 };
 
 /* Of these the first that the kernel allows. */

@@ -7,12 +7,14 @@
 #include "host.h"
 #include "message.h"
 #include "sockmap.h"
+#include "uring.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/io_uring.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -220,6 +222,16 @@ static int probe_fionread(char *detail, size_t size)
 	return failures & both ? -ENOTSUP : 0;
 }
 
+static int probe_zero_copy(char *detail, size_t size)
+{
+	int err = uring_has(IORING_OP_SENDMSG_ZC);
+
+	if (!err)
+		snprintf(detail, size, "from %u KB on",
+			 SHUNT_MSG_ZERO_COPY >> 10);
+	return err;
+}
+
 const struct probe probes_message[] = {
 	{"message path: what applications have read", probe_reader,
 	 "needs fexit programs, or the tracepoint sock_recv_length (6.3)"},
@@ -234,6 +246,8 @@ const size_t n_probes_message = ARRAY_SIZE(probes_message);
 const struct probe probes_message_optional[] = {
 	{"message path: FIONREAD", probe_fionread,
 	 "shows too little; who needs it belongs on the segment path"},
+	{"message path: sends without a copy", probe_zero_copy,
+	 "the proxy copies; needs SENDMSG_ZC of io_uring (6.1)"},
 };
 
 const size_t n_probes_message_optional = ARRAY_SIZE(probes_message_optional);

@@ -43,12 +43,17 @@ static int add_transport(const char *name, const struct shunt_transport *all,
 	return number;
 }
 
-/* Damage is only let through where one of them can do that. */
+/* Damage is only let through where one of them can do that. On the message path
+ * nobody would know the bytes: no TCP header comes with them. */
 static int check_coverage(const struct shunt_wish *wish,
 			  const struct shunt_transport *all, const char *names)
 {
 	if (wish->coverage == SHUNT_COVERAGE_FULL)
 		return 0;
+	if (wish->path == SHUNT_PATH_MESSAGE)
+		return shunt_err(-EINVAL,
+				 "--coverage headers: not with --path message, "
+				 "whose datagrams have no other checksum");
 	for (int i = 0; i < SHUNT_MAX_WISHES && wish->transports[i]; i++)
 		if (all[wish->transports[i]].flags & SHUNT_T_COVERAGE)
 			return 0;

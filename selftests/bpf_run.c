@@ -122,7 +122,10 @@ static int fill_maps(struct rig *r)
 	       put_prog(st, SHUNT_TAIL_INGRESS, h->progs.shunt_ingress_slow) ?:
 	       put_prog(st, SHUNT_TAIL_LATE_OUT, h->progs.shunt_late_out) ?:
 	       put_prog(st, SHUNT_TAIL_EGRESS, h->progs.shunt_egress) ?:
-	       put_prog(st, SHUNT_TAIL_HOLD, h->progs.shunt_hold);
+	       put_prog(st, SHUNT_TAIL_HOLD, h->progs.shunt_hold) ?:
+	       put_prog(st, SHUNT_TAIL_FRAME_OUT, h->progs.shunt_frame_out) ?:
+	       put_prog(st, SHUNT_TAIL_FRAME_IN, h->progs.shunt_frame_in) ?:
+	       put_prog(st, SHUNT_TAIL_FRAME_ICMP, h->progs.shunt_frame_icmp);
 }
 
 static int load(struct rig *r, uint32_t max_flows)

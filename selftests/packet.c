@@ -121,6 +121,16 @@ bool tcp_good(const uint8_t *ip)
 	return tcp_sum(ip) == 0xffff;
 }
 
+void fix_udp(uint8_t *ip)
+{
+	uint8_t *check = ip + ip_hlen(ip) + 6;
+	uint16_t sum;
+
+	put16(check, 0);
+	sum = ~l4_sum(ip, 17, l4_len(ip));
+	put16(check, sum ? sum : 0xffff);
+}
+
 /* RFC 3828, 3.1. A coverage beyond the end is nonsense: all there is. */
 static uint16_t udplite_sum(const uint8_t *ip)
 {

@@ -84,6 +84,8 @@ void fix_ip(uint8_t *ip);
 bool ip_good(const uint8_t *ip);
 void fix_tcp(uint8_t *ip);
 bool tcp_good(const uint8_t *ip);
+/* UDP's (RFC 768). */
+void fix_udp(uint8_t *ip);
 /* UDP-Lite's, over so many bytes as its coverage field says. */
 void fix_udplite(uint8_t *ip);
 bool udplite_good(const uint8_t *ip);

@@ -285,6 +285,9 @@ TEST_F(transport, policy_outlives_it)
 	EXPECT_EQ(1, shunt(&o, "policy", "add", "--transport", "udp",
 			   "--coverage", "headers"));
 	EXPECT_NE(NULL, strstr(o.err, "none of udp"));
+	EXPECT_EQ(1, shunt(&o, "policy", "add", "--transport", "udplite",
+			   "--coverage", "headers", "--path", "message"));
+	EXPECT_NE(NULL, strstr(o.err, "not with --path message"));
 	EXPECT_EQ(1, shunt(&o, "policy", "add", "--coverage", "some"));
 	EXPECT_EQ(0, shunt(&o, "policy", "add", "--transport", "udplite",
 			   "--coverage", "headers"));

@@ -7,7 +7,14 @@
 #include "harness.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78 /* 4.15 */
+#endif
 
 #define TOO_BIG	    0x100 /* a code of make_error: IPv4 3/4, IPv6 type 2 */
 #define QUOTED	    256	  /* bytes of the datagram, at most */
@@ -250,6 +257,48 @@ TEST_F(icmp, about_something_else)
 		  rig_run(&self->r, variant->prog, &self->in, &self->out));
 	EXPECT_TRUE(pkt_same(&self->in, &self->out));
 	EXPECT_EQ(NULL, rig_other_moved(&self->r, SHUNT_CNT_MAX));
+}
+
+/* A frame of the message path in UDP-Lite: UDP's socket, the proxy's, is to
+ * hear of it. Nobody else's is, if it is another host's. */
+TEST_F(icmp, too_big_for_a_frame)
+{
+	struct outer o = {
+		.sport = GUE_PORT, .dport = GUE_PORT, .proto = UDPLITE};
+	int domain = variant->v6 ? AF_INET6 : AF_INET, one = 1, fd;
+	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6,
+				  .sin6_port = htons(GUE_PORT)};
+	struct sockaddr_in a4 = {.sin_family = AF_INET,
+				 .sin_port = htons(GUE_PORT)};
+	uint32_t ip = IP_HLEN(variant->v6);
+	struct pkt d;
+
+	ASSERT_EQ(0, rig_netns(&self->r, 1500));
+	pkt_seg(&d, &self->s);
+	pkt_wrap(&d, &o);
+	REFUSED(TOO_BIG, &d, QUOTED, SHUNT_CNT_MAX, "without a socket");
+	fd = socket(domain, SOCK_DGRAM, 0);
+	ASSERT_LE(0, fd);
+	memcpy(&a4.sin_addr, self->s.src, 4);
+	memcpy(&a6.sin6_addr, self->s.src, 16);
+	ASSERT_EQ(0, setsockopt(fd, variant->v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+				variant->v6 ? IPV6_FREEBIND : IP_FREEBIND, &one,
+				sizeof(one)));
+	ASSERT_EQ(0,
+		  bind(fd, variant->v6 ? (void *)&a6 : (struct sockaddr *)&a4,
+		       variant->v6 ? sizeof(a6) : sizeof(a4)));
+	REFUSED(1, &d, QUOTED, SHUNT_CNT_MAX, "nobody listens");
+	EXPECT_EQ(V_TC_PASS, RUN(TOO_BIG, &d, QUOTED));
+	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_ICMP_MTU));
+	EXPECT_EQ(NULL, rig_other_moved(&self->r, SHUNT_CNT_ICMP_MTU));
+	/* The same, about UDP. */
+	self->in.b[ETH_LEN + ip + 8 + (variant->v6 ? 6 : 9)] = 17;
+	fix_icmp(self->in.b + ETH_LEN, variant->v6);
+	EXPECT_TRUE(pkt_same(&self->in, &self->out))
+	{
+		pkt_diff("too big", &self->in, &self->out);
+	}
+	close(fd);
 }
 
 /* Cut off anywhere: not believed, but the path is proved again for new flows.

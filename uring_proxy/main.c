@@ -20,9 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Below this the kernel copies faster than it pins pages; perf/README.md. */
-#define ZERO_COPY_FROM (16 << 10)
-
 /* Not again at once if it ends at once. */
 #define RESTART_MS 200
 
@@ -89,7 +86,7 @@ static int work(const char *pins)
 	px.now_ns = clock_ns();
 	if (getrandom(&px.instance, sizeof(px.instance), 0) < 0)
 		return -errno;
-	px.zero_copy_from = ZERO_COPY_FROM;
+	px.zero_copy_from = SHUNT_MSG_ZERO_COPY;
 	err = ring_init(&px);
 	if (!err)
 		err = kernel_open(&px, pins);

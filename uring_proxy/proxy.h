@@ -188,10 +188,19 @@ void streams_resync(struct proxy *px, struct peer *p);
 
 /* ---- redirect.c: the redirection socket ---- */
 
+/* In front of each chunk of what it brings are so many bytes that nobody needs
+ * any more: a record's header was there, or nothing. */
+#define CHUNK_ROOM sizeof(struct shunt_frame)
+/* Pieces of one read, each as much as a frame has: 64 KB at 1500. */
+#define READ_PIECES 46
+
 int redirect_init(struct proxy *px);
-/* n more bytes have been read, behind what px->slab has of them: 0, or -EPROTO
- * if a record does not begin where it should. */
-int redirect_records(struct proxy *px, uint32_t n);
+/* Where the next bytes go: pieces of px->slab, in px->pieces. How many; 0: no
+ * slab is free. */
+int redirect_room(struct proxy *px);
+/* So many bytes have been read into them: 0, or -EPROTO if a record does not
+ * begin where it should. */
+int redirect_taken(struct proxy *px, uint32_t n);
 /* Go on reading, if there was no slab. */
 void redirect_tick(struct proxy *px);
 /* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0,
@@ -264,6 +273,7 @@ struct peer {
 	/* congestion, RFC 8085 3.1: bytes */
 	uint64_t cwnd, ssthresh, inflight;
 	uint64_t srtt_ns, cut_ns;
+	uint64_t copies_ns; /* the kernel copies what it need not: since then */
 	struct stream *ready, **ready_tail; /* with something to send */
 
 	struct channel *channel;      /* the one we send on, NULL: none */
@@ -403,10 +413,13 @@ struct proxy {
 	int listener;
 	uint64_t instance;
 
-	int redirect[2];    /* we read and write [0]; [1] is its other end */
-	bool starved;	    /* it is not being read: no slab is free */
-	struct slab *slab;  /* being filled from it */
-	struct slab *spare; /* … with what must not keep a buffer */
+	int redirect[2];   /* we read and write [0]; [1] is its other end */
+	bool starved;	   /* it is not being read: no slab is free */
+	struct slab *slab; /* being filled from it, … */
+	struct iovec pieces[READ_PIECES]; /* … here */
+	struct msghdr read_msg;
+	uint32_t frame_payload; /* bytes of the frames that went out last */
+	struct slab *spare;	/* … with what must not keep a buffer */
 	/* the record that is being read */
 	struct shunt_record record;
 	uint32_t record_have; /* bytes of its header */

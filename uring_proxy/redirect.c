@@ -13,6 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Before anything has been sent: at an MTU of 1500. */
+#define USUAL_PAYLOAD 1448
+
+_Static_assert(sizeof(struct shunt_record) == CHUNK_ROOM,
+	       "a frame's header fits where a record's was");
+
 static void receive(struct proxy *px);
 
 /* Bytes of a record's payload, in the slab at `at`. */
@@ -31,7 +37,8 @@ static void payload(struct proxy *px, uint32_t at, uint32_t length)
 		  last ? r->length + SHUNT_MSG_OVERHEAD : 0);
 }
 
-int redirect_records(struct proxy *px, uint32_t n)
+/* n more bytes, at the end of the slab */
+static int parse(struct proxy *px, uint32_t n)
 {
 	uint32_t at = px->slab->used;
 
@@ -64,6 +71,20 @@ int redirect_records(struct proxy *px, uint32_t n)
 	return 0;
 }
 
+int redirect_taken(struct proxy *px, uint32_t n)
+{
+	int err = 0;
+
+	for (struct iovec *v = px->pieces; n && !err; v++) {
+		uint32_t take = v->iov_len < n ? v->iov_len : n;
+
+		px->slab->used = (unsigned char *)v->iov_base - px->slab->data;
+		err = parse(px, take);
+		n -= take;
+	}
+	return err;
+}
+
 static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 {
 	(void)op, (void)flags;
@@ -72,7 +93,7 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 		px->quit = true;
 		return;
 	}
-	if (res > 0 && redirect_records(px, res)) {
+	if (res > 0 && redirect_taken(px, res)) {
 		say("redirection socket: a record without its mark");
 		px->quit = true;
 		return;
@@ -80,25 +101,54 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 	receive(px);
 }
 
-static void receive(struct proxy *px)
+/*
+ * Where the next bytes go: as much as a frame takes, a gap, as much again. A
+ * frame's header fits into the gap, so that a long message goes out as it lies
+ * here, headers and all, in one piece. What is left of a record's header comes
+ * first; it will not be needed, either.
+ */
+static int lay_out(struct proxy *px)
 {
-	struct io_uring_sqe *sqe;
+	uint32_t at = px->slab->used + CHUNK_ROOM, n = 0;
+	uint32_t first = px->record_left ? 0 : CHUNK_ROOM - px->record_have;
 
+	while (n < READ_PIECES && at < SLAB_SIZE) {
+		uint32_t end = at + px->frame_payload;
+
+		if (end > SLAB_SIZE)
+			end = SLAB_SIZE;
+		px->pieces[n].iov_base = px->slab->data + at - first;
+		px->pieces[n++].iov_len = end - at + first;
+		at = end + CHUNK_ROOM;
+		first = 0;
+	}
+	return n;
+}
+
+int redirect_room(struct proxy *px)
+{
 	if (px->slab && SLAB_SIZE - px->slab->used < 4096) {
 		slab_put(px, px->slab);
 		px->slab = NULL;
 	}
 	if (!px->slab)
 		px->slab = slab_get(px);
+	return px->slab ? lay_out(px) : 0;
+}
+
+static void receive(struct proxy *px)
+{
+	int n = redirect_room(px);
+	struct io_uring_sqe *sqe;
+
 	/* Full of what peers have not acknowledged. What waits in the kernel
 	 * is charged to its stream, so that streams go to TCP now. */
-	px->starved = !px->slab;
+	px->starved = !n;
 	if (px->starved)
 		return;
 	sqe = ring_sqe(px, &px->redirect_op);
-	io_uring_prep_recv(sqe, px->redirect[0],
-			   px->slab->data + px->slab->used,
-			   SLAB_SIZE - px->slab->used, 0);
+	px->read_msg = (struct msghdr){.msg_iov = px->pieces, .msg_iovlen = n};
+	io_uring_prep_recvmsg(sqe, px->redirect[0], &px->read_msg, 0);
 }
 
 void redirect_tick(struct proxy *px)
@@ -193,6 +243,7 @@ int redirect_init(struct proxy *px)
 		return err;
 	}
 	px->redirect_op.done = received;
+	px->frame_payload = USUAL_PAYLOAD;
 	receive(px);
 	return 0;
 }

@@ -2,7 +2,9 @@
 /*
  * Sending: the bytes of a stream, where they lie, with a header in front of
  * each frame, many frames in one UDP_SEGMENT send. They stay until the far end
- * has acknowledged them.
+ * has acknowledged them. A frame that is one chunk has room for its header
+ * where it lies (CHUNK_ROOM): a batch of these is one piece of memory, few
+ * pages, and worth sending without a copy.
  */
 #include "proxy.h"
 
@@ -28,6 +30,8 @@
 #define PAGE	      4096
 #define PIECES	      256
 #define UDP_MAX	      65000 /* bytes behind the UDP header, both families */
+/* How long copies are made after the kernel has made one that it need not. */
+#define COPIES_NS (60 * SHUNT_NSEC)
 
 /* One UDP_SEGMENT send under way. */
 struct send {
@@ -121,10 +125,12 @@ static void sent(struct proxy *px, struct op *op, int res, unsigned flags)
 	struct send *s = (struct send *)op;
 
 	if (flags & IORING_CQE_F_NOTIF) {
-		if (res & IORING_NOTIF_USAGE_ZC_COPIED)
-			px->shm->sends_zc_copied++;
-		else
-			px->shm->sends_zc++;
+		if (res & IORING_NOTIF_USAGE_ZC_COPIED) {
+			px->shm->bytes_zc_copied += s->bytes;
+			s->peer->copies_ns = px->now_ns;
+		} else {
+			px->shm->bytes_zc += s->bytes;
+		}
 		send_free(px, s);
 		return;
 	}
@@ -169,15 +175,34 @@ static void submit(struct proxy *px, struct peer *p, struct send *s)
 	}
 	px->shm->sends++;
 	px->shm->datagrams_tx += s->n_frames;
-	s->zero_copy = px->zero_copy && s->bytes >= px->zero_copy_from &&
-		       fragments(s) <= MAX_SKB_FRAGS;
+	px->frame_payload = p->payload;
+	s->zero_copy =
+		px->zero_copy && s->bytes >= px->zero_copy_from &&
+		(!p->copies_ns || px->now_ns - p->copies_ns > COPIES_NS) &&
+		fragments(s) <= MAX_SKB_FRAGS;
 	sqe = ring_sqe(px, &s->op);
 	if (s->zero_copy) {
 		io_uring_prep_sendmsg_zc(sqe, p->udp, &s->msg, MSG_NOSIGNAL);
 		sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
 	} else {
+		px->shm->bytes_copied += s->bytes;
 		io_uring_prep_sendmsg(sqe, p->udp, &s->msg, MSG_NOSIGNAL);
 	}
+}
+
+/* A frame of one piece, and its header right in front of it. */
+static void in_place(struct send *s, const struct shunt_frame *f,
+		     struct iovec *piece)
+{
+	struct iovec *last = s->n_iov ? &s->iov[s->n_iov - 1] : NULL;
+	unsigned char *at = (unsigned char *)piece->iov_base - sizeof(*f);
+	uint32_t length = piece->iov_len + sizeof(*f);
+
+	memcpy(at, f, sizeof(*f));
+	if (last && (unsigned char *)last->iov_base + last->iov_len == at)
+		last->iov_len += length;
+	else
+		s->iov[s->n_iov++] = (struct iovec){at, length};
 }
 
 /* Put bytes of st, from tx_sent on, into one more frame: how many. 0: s has no
@@ -189,6 +214,7 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 	unsigned iov = s->n_iov, slabs = s->n_slabs;
 	struct chunk *c = st->tx_next;
 	uint64_t offset = st->tx_sent;
+	bool whole = c && c->offset == offset;
 	uint32_t length = 0;
 
 	s->iov[iov++] = (struct iovec){f, sizeof(*f)};
@@ -197,6 +223,9 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 		uint32_t take = c->length - skip;
 
 		if (slabs == PIECES)
+			break;
+		/* Rather a short frame than all that follow in two pieces. */
+		if (length && c->length == p->payload)
 			break;
 		if (take > p->payload - length)
 			take = p->payload - length;
@@ -208,11 +237,13 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 		if (skip + take == c->length)
 			c = c->next;
 	}
-	/* A frame that is cut short by PIECES ends the batch, so it may be. */
+	/* A frame that is cut short ends the batch, so it may be. */
 	if (!length)
 		return 0;
 	*f = (struct shunt_frame){
 		.type = SHUNT_FRAME_DATA,
+		.flags = st->shm->transport == SHUNT_UDPLITE ? SHUNT_FRAME_LITE
+							     : 0,
 		.length = htons(length),
 		.stream = htonl(st->remote),
 		.token = htonl(st->shm->token_remote),
@@ -221,7 +252,10 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 	};
 	for (unsigned i = s->n_slabs; i < slabs; i++)
 		s->slabs[i]->refs++;
-	s->n_iov = iov;
+	if (whole && slabs == s->n_slabs + 1)
+		in_place(s, f, &s->iov[iov - 1]);
+	else
+		s->n_iov = iov;
 	s->n_slabs = slabs;
 	s->n_frames++;
 	s->bytes += sizeof(*f) + length;

@@ -26,6 +26,10 @@
 #define SHUNT_MSG_STREAM_LIMIT (16U << 20)
 #define SHUNT_MSG_TOTAL_LIMIT  (128U << 20)
 
+/* A send of so many bytes is asked for without a copy. Below, the kernel copies
+ * faster than it pins pages: perf/zerocopy.c, docs/message-path.md. */
+#define SHUNT_MSG_ZERO_COPY (16U << 10)
+
 /* ---- streams ---- */
 
 enum shunt_stream_life {
@@ -115,8 +119,8 @@ struct shunt_proxy {
 	__u64 bytes_tx;
 	__u64 bytes_rx;
 	__u64 sends;	       /* system calls' worth of them: GSO batches */
-	__u64 sends_zc;	       /* … that the kernel did not copy */
-	__u64 sends_zc_copied; /* … asked for, and copied all the same */
+	__u64 bytes_zc;	       /* sent without a copy, with the headers */
+	__u64 bytes_zc_copied; /* … so asked for, and copied all the same */
 	__u64 repaired;	       /* bytes sent again, over the control channel */
 	__u64 duplicates;      /* bytes received twice */
 	__u64 refused;	       /* datagrams and control messages not believed */
@@ -129,7 +133,8 @@ struct shunt_proxy {
 	/* The stream that shunt_msg_enrol is asked for, and maybe: */
 #define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
 	__u64 enrol;
-	__u64 spare[10];
+	__u64 bytes_copied; /* sent with a copy, with the headers */
+	__u64 spare[9];
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
@@ -181,9 +186,10 @@ SHUNT_ASSERT(sizeof(struct shunt_record) == 24);
  * one byte of it comes out at the far end of the connection.
  */
 
-/* ---- on the wire: UDP, port SHUNT_PORT, network order ---- */
+/* ---- on the wire: UDP or UDP-Lite, port SHUNT_PORT, network order ---- */
 
 #define SHUNT_FRAME_DATA 0x11 /* first nibble: neither 4 nor 6, see GUE */
+#define SHUNT_FRAME_LITE 0x01 /* a flag: to be UDP-Lite, see bpf/frame.h */
 
 /* In front of each datagram's bytes; all but a batch's last are of one size. */
 struct shunt_frame {

@@ -130,7 +130,9 @@
 	X(MSG_FAILED, message_failed, "… kept off it: could not be enrolled")  \
 	X(MSG_LATE_TX, message_late_kept, "late segments not let go yet")      \
 	X(MSG_LATE_RX, message_late_dropped, "late segments dropped")          \
-	X(MSG_HELD, message_fins_held, "late FINs held for the proxy")
+	X(MSG_HELD, message_fins_held, "late FINs held for the proxy")         \
+	X(MSG_LITE_TX, message_udplite_sent, "datagrams sent as UDP-Lite")     \
+	X(MSG_LITE_RX, message_udplite_received, "… received as UDP-Lite")
 
 enum shunt_path {
 #define X(id, name, text) SHUNT_PATH_##id,
@@ -457,6 +459,9 @@ enum shunt_tail {
 	SHUNT_TAIL_LATE_OUT,  /* TC egress: behind a stream of messages */
 	SHUNT_TAIL_EGRESS,    /* TC egress: again, may go */
 	SHUNT_TAIL_HOLD, /* TC ingress: a FIN behind a stream of messages */
+	SHUNT_TAIL_FRAME_OUT,  /* TC egress: the proxy's, into UDP-Lite? */
+	SHUNT_TAIL_FRAME_IN,   /* TC ingress: … and out of it */
+	SHUNT_TAIL_FRAME_ICMP, /* TC ingress: such a one was too big */
 	SHUNT_TAIL_MAX,
 };
 

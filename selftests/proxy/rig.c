@@ -165,12 +165,12 @@ int rig_up(struct rig *r)
 	if (unshare(CLONE_NEWNET) || system("ip link set lo up"))
 		return -errno;
 	px->now_ns = SHUNT_NSEC;
-	px->zero_copy_from = UINT32_MAX;
 	px->shm = &r->shm;
 	px->shm_streams = r->streams;
 	px->n_streams = RIG_NUMBERS;
 	px->stream_index_fd = px->redirection_fd = px->inject_fd = -1;
 	px->devices[0].ifindex = 1;
+	px->frame_payload = 1448;
 	err = open_app(r) ?: ring_init(px) ?: slab_init(px, RIG_MEMORY) ?:
 	      streams_init(px);
 	for (unsigned i = 0; !err && i < RIG_PEERS; i++) {
@@ -373,17 +373,25 @@ bool rig_datagram(struct rig *r, unsigned peer, const void *bytes, uint32_t n,
 bool rig_redirected(struct rig *r, const void *bytes, uint32_t n, int *err)
 {
 	struct proxy *px = &r->px;
+	const char *from = bytes;
 
-	if (px->slab && SLAB_SIZE - px->slab->used < n) {
-		slab_put(px, px->slab);
-		px->slab = NULL;
+	for (*err = 0; n && !*err;) {
+		int pieces = redirect_room(px);
+		uint32_t got = 0;
+
+		if (!pieces)
+			return false;
+		for (int i = 0; i < pieces && n; i++) {
+			struct iovec *v = &px->pieces[i];
+			uint32_t take = v->iov_len < n ? v->iov_len : n;
+
+			memcpy(v->iov_base, from, take);
+			from += take;
+			got += take;
+			n -= take;
+		}
+		*err = redirect_taken(px, got);
 	}
-	if (!px->slab)
-		px->slab = slab_get(px);
-	if (!px->slab)
-		return false;
-	memcpy(px->slab->data + px->slab->used, bytes, n);
-	*err = redirect_records(px, n);
 	return true;
 }
 

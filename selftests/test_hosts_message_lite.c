@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The message path on UDP-Lite: the router, which counts what passes by
+ * protocol, sees the messages' bytes in no other, and they are right, whatever
+ * the network does to them.
+ */
+#include "harness.h"
+#include "lab.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define PORT 7650
+#define KB   1000L
+#define MB   1000000L
+
+FIXTURE(lite)
+{
+	struct lab lab;
+	struct lab_pair p;
+};
+
+FIXTURE_VARIANT(lite)
+{
+	const char *faults; /* of the network, once it is promoted */
+	const char *ingress;
+	int domain;
+	bool damage;
+};
+
+FIXTURE_VARIANT_ADD(lite,
+		    xdp){.faults = NULL, .ingress = "xdp", .domain = AF_INET};
+
+FIXTURE_VARIANT_ADD(lite, tc_ipv6){
+	.faults = NULL, .ingress = "tc", .domain = AF_INET6};
+
+FIXTURE_VARIANT_ADD(lite, xdp_ipv6_faults){
+	.faults = "loss=3%,reorder=10%,dup=3%,seed=12",
+	.ingress = "xdp",
+	.domain = AF_INET6};
+
+FIXTURE_VARIANT_ADD(lite,
+		    tc_faults){.faults = "loss=3%,reorder=10%,dup=3%,seed=13",
+			       .ingress = "tc",
+			       .domain = AF_INET};
+
+/* Behind the transport header. */
+FIXTURE_VARIANT_ADD(lite, xdp_damage){.faults = "damage=2%,damage-at=8,seed=14",
+				      .ingress = "xdp",
+				      .domain = AF_INET,
+				      .damage = true};
+
+FIXTURE_VARIANT_ADD(lite,
+		    tc_ipv6_damage){.faults = "damage=2%,damage-at=8,seed=15",
+				    .ingress = "tc",
+				    .domain = AF_INET6,
+				    .damage = true};
+
+/* A counter of the proxy there */
+static long count(struct lab *lab, enum lab_host host, const char *name)
+{
+	json_t *stats = lab_json(lab, host, "stats");
+	json_t *value = json_object_get(json_object_get(stats, "proxy"), name);
+	long n = value ? json_integer_value(value) : -1;
+
+	json_decref(stats);
+	return n;
+}
+
+/* Small messages to and fro until both directions take the path. */
+static bool promoted(struct lab *lab, const struct lab_pair *p)
+{
+	long client = count(lab, CLIENT, "promoted");
+	long server = count(lab, SERVER, "promoted");
+	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
+
+	while (now_us() < end) {
+		if (stream_through(p->c, p->s, 1, 100) ||
+		    stream_through(p->s, p->c, 2, 100))
+			return false;
+		if (count(lab, CLIENT, "promoted") > client &&
+		    count(lab, SERVER, "promoted") > server)
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+/* A counter of the kernel's UDP, of both families */
+static long udp_errors(struct lab *lab, enum lab_host host)
+{
+	char *text = lab_output(lab, host,
+				"nstat -asz UdpInCsumErrors Udp6InCsumErrors "
+				"| awk '/CsumErrors/ { n += $2 } END { print "
+				"n }'");
+	long n = text ? atol(text) : -1;
+
+	free(text);
+	return n;
+}
+
+FIXTURE_SETUP(lite)
+{
+	ASSERT_EQ(0,
+		  lab_up_both(&self->lab, variant->faults ? "--wire ''" : NULL,
+			      "--message-path --default udplite --ingress "
+			      "%s",
+			      variant->ingress));
+	lab_spoil(&self->lab); /* its proxies have counted */
+	ASSERT_EQ(0,
+		  lab_shunt(&self->lab, CLIENT,
+			    "policy add --path message --transport udplite"));
+	ASSERT_EQ(0, lab_pair(&self->lab, &self->p, variant->domain, PORT));
+	ASSERT_TRUE(promoted(&self->lab, &self->p));
+	if (variant->faults)
+		ASSERT_EQ(0,
+			  lab_do(&self->lab, "fault", "%s", variant->faults));
+}
+
+FIXTURE_TEARDOWN(lite)
+{
+	lab_pair_close(&self->p);
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
+}
+
+/* Bytes of the path both ways, and what the router saw of them. */
+#define EXPECT_ON_UDPLITE(seen, sent)                                         \
+	do {                                                                  \
+		for (int way_ = 0; way_ < 2; way_++) {                        \
+			EXPECT_LE((sent)*9 / 10, (seen).udplite[way_].bytes); \
+			EXPECT_EQ(0, (seen).udp[way_].packets);               \
+		}                                                             \
+	} while (0)
+
+TEST_F(lite, requests_and_responses)
+{
+	static const long sizes[] = {1, 1400, 1448, 1449, 16384, 200000};
+	struct lab *lab = &self->lab;
+	long up, down, sum = 0, most = size_here(200 * KB, 20 * KB);
+	long sent = lab_stat(lab, CLIENT, "message_udplite_sent");
+	long got = lab_stat(lab, SERVER, "message_udplite_received");
+	long damaged = udp_errors(lab, SERVER);
+	struct lab_count seen;
+
+	EXPECT_TRUE(lab_flow_on(lab, CLIENT, self->p.c, "udplite", "full"));
+	EXPECT_TRUE(lab_flow_on(lab, SERVER, self->p.s, "udplite", "full"));
+	up = count(lab, CLIENT, "bytes_tx");
+	down = count(lab, SERVER, "bytes_tx");
+	ASSERT_EQ(0, lab_count(lab, &seen));
+	for (int round = 0; round < 4; round++)
+		for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+			if (sizes[i] > most)
+				continue;
+			ASSERT_EQ(0, stream_through(self->p.c, self->p.s,
+						    10 + i, sizes[i]));
+			ASSERT_EQ(0, stream_through(self->p.s, self->p.c,
+						    30 + i, sizes[i]));
+			sum += sizes[i];
+		}
+	ASSERT_EQ(0, lab_count(lab, &seen));
+	EXPECT_LE(sum, count(lab, CLIENT, "bytes_tx") - up);
+	EXPECT_LE(sum, count(lab, SERVER, "bytes_tx") - down);
+	EXPECT_ON_UDPLITE(seen, sum);
+	EXPECT_LT(sum / 1500,
+		  lab_stat(lab, CLIENT, "message_udplite_sent") - sent);
+	EXPECT_LT(sum * 9 / 10 / 1500,
+		  lab_stat(lab, SERVER, "message_udplite_received") - got);
+	if (variant->damage) /* by chance it has hit others so far */
+		EXPECT_TRUE(BECOMES(
+			!stream_through(self->p.c, self->p.s, 50, most) &&
+			udp_errors(lab, SERVER) > damaged &&
+			count(lab, CLIENT, "repaired") > 0));
+	for (int host = CLIENT; host <= SERVER; host += SERVER - CLIENT) {
+		EXPECT_EQ(0, count(lab, host, "demoted"));
+		EXPECT_EQ(0, count(lab, host, "aborted"));
+	}
+}
+
+FIXTURE(both)
+{
+	struct lab lab;
+	struct lab_pair udp, lite;
+};
+
+FIXTURE_SETUP(both)
+{
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL,
+				 "--message-path --default udplite,udp"));
+	lab_spoil(&self->lab);
+	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
+			       "policy add --path message --transport udplite "
+			       "--port %d",
+			       PORT));
+	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
+			       "policy add --path message --transport udp"));
+	ASSERT_EQ(0, lab_pair(&self->lab, &self->lite, AF_INET, PORT));
+	ASSERT_EQ(0, lab_pair(&self->lab, &self->udp, AF_INET, PORT + 1));
+	ASSERT_TRUE(promoted(&self->lab, &self->lite));
+	ASSERT_TRUE(promoted(&self->lab, &self->udp));
+}
+
+FIXTURE_TEARDOWN(both)
+{
+	lab_pair_close(&self->lite);
+	lab_pair_close(&self->udp);
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
+}
+
+/* One pair of hosts, and each stream on its own transport. */
+TEST_F(both, each_stream_on_its_own)
+{
+	struct lab *lab = &self->lab;
+	struct lab_count seen;
+
+	ASSERT_EQ(0, lab_count(lab, &seen));
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, stream_through(self->lite.c, self->lite.s, i,
+					    30 * KB));
+		ASSERT_EQ(0,
+			  stream_through(self->udp.s, self->udp.c, i, 30 * KB));
+	}
+	ASSERT_EQ(0, lab_count(lab, &seen));
+	EXPECT_LT(300 * KB, seen.udplite[TO_SERVER].bytes);
+	EXPECT_LT(300 * KB, seen.udp[TO_CLIENT].bytes);
+	EXPECT_EQ(0, seen.udplite[TO_CLIENT].packets);
+	EXPECT_EQ(0, seen.udp[TO_SERVER].packets);
+}
+
+/* The way becomes narrower, and a router says so, of UDP-Lite. */
+TEST_F(both, path_mtu)
+{
+	struct lab *lab = &self->lab;
+
+	ASSERT_EQ(0, lab_run(lab, ROUTER,
+			     "ip route replace 10.77.2.2 dev rs mtu 1300"));
+	for (int i = 0; i < 10; i++)
+		ASSERT_EQ(0, stream_through(self->lite.c, self->lite.s, i,
+					    30 * KB));
+	EXPECT_LT(0, lab_stat(lab, CLIENT, "icmp_too_big"));
+	EXPECT_EQ(0, count(lab, CLIENT, "demoted"));
+	/* Just what was on its way then. */
+	EXPECT_GT(100 * KB, count(lab, CLIENT, "repaired"));
+}
+
+/* It is gone: what is under way goes on as UDP. */
+TEST_F(both, transport_removed)
+{
+	struct lab *lab = &self->lab;
+	struct lab_count seen;
+
+	ASSERT_EQ(0, lab_shunt(lab, CLIENT, "transport remove udplite"));
+	ASSERT_EQ(0, lab_count(lab, &seen));
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, stream_through(self->lite.c, self->lite.s, i,
+					    30 * KB));
+		ASSERT_EQ(0, stream_through(self->lite.s, self->lite.c, i,
+					    30 * KB));
+	}
+	ASSERT_EQ(0, lab_count(lab, &seen));
+	EXPECT_LT(300 * KB, seen.udp[TO_SERVER].bytes);
+	EXPECT_EQ(0, seen.udplite[TO_SERVER].packets);
+	EXPECT_EQ(0, count(lab, CLIENT, "demoted"));
+}
+
+LAB_HARNESS_MAIN
