@@ -160,7 +160,7 @@ $(B)/selftests/%.o: selftests/%.c $(KSELFTEST) | $(SKEL)
 
 $(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -luring -lpthread
 
 deps:
 	testbed/deps install

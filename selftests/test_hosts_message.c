@@ -5,7 +5,7 @@
  * took the path. `shunt stats` and the proxies' counters say so.
  */
 #include "harness.h"
-#include "lab.h"
+#include "lab_message.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -73,25 +73,6 @@ static long count(struct lab *lab, enum lab_host host, const char *name)
 	return n;
 }
 
-/* Small messages to and fro until both directions take the path. */
-static bool promoted(struct lab *lab, const struct lab_pair *p)
-{
-	long client = count(lab, CLIENT, "promoted");
-	long server = count(lab, SERVER, "promoted");
-	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
-
-	while (now_us() < end) {
-		if (stream_through(p->c, p->s, 1, 100) ||
-		    stream_through(p->s, p->c, 2, 100))
-			return false;
-		if (count(lab, CLIENT, "promoted") > client &&
-		    count(lab, SERVER, "promoted") > server)
-			return true;
-		usleep(20000);
-	}
-	return false;
-}
-
 FIXTURE_SETUP(message)
 {
 	ASSERT_EQ(0,
@@ -101,7 +82,7 @@ FIXTURE_SETUP(message)
 	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
 			       "policy add --path message --transport udp"));
 	ASSERT_EQ(0, lab_pair(&self->lab, &self->p, variant->domain, PORT));
-	ASSERT_TRUE(promoted(&self->lab, &self->p));
+	ASSERT_TRUE(lab_promoted(&self->lab, &self->p));
 }
 
 FIXTURE_TEARDOWN(message)
@@ -109,13 +90,6 @@ FIXTURE_TEARDOWN(message)
 	lab_pair_close(&self->p);
 	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
-
-/* All of it and little else: nothing went another way. */
-#define EXPECT_TOOK_PATH(before, after, bytes)                       \
-	do {                                                         \
-		EXPECT_LE((long)(bytes)-1000, (after) - (before));   \
-		EXPECT_GE((long)(bytes) + 1000, (after) - (before)); \
-	} while (0)
 
 TEST_F(message, requests_and_responses)
 {
@@ -177,7 +151,7 @@ FIXTURE_SETUP(message_end)
 	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
 			       "policy add --path message --transport udp"));
 	ASSERT_EQ(0, lab_pair(&self->lab, &self->p, AF_INET, PORT));
-	ASSERT_TRUE(promoted(&self->lab, &self->p));
+	ASSERT_TRUE(lab_promoted(&self->lab, &self->p));
 }
 
 FIXTURE_TEARDOWN(message_end)
@@ -229,7 +203,7 @@ static void stalled(struct __test_metadata *_metadata, struct lab *lab,
 	ssize_t n;
 
 	ASSERT_EQ(0, lab_pair(lab, &p, AF_INET, PORT + 1));
-	ASSERT_TRUE(promoted(lab, &p));
+	ASSERT_TRUE(lab_promoted(lab, &p));
 	demoted = count(lab, CLIENT, "demoted");
 	ASSERT_EQ(0, setsockopt(p.c, SOL_SOCKET, SO_SNDTIMEO, &half,
 				sizeof(half)));
@@ -312,7 +286,7 @@ TEST_F(message_end, proxy_killed)
 	EXPECT_TRUE(
 		BECOMES(worker(lab, SERVER) > 1 && worker(lab, SERVER) != pid));
 	ASSERT_EQ(0, lab_pair(lab, &next, AF_INET, PORT + 2));
-	EXPECT_TRUE(promoted(lab, &next));
+	EXPECT_TRUE(lab_promoted(lab, &next));
 	lab_pair_close(&next);
 }
 
