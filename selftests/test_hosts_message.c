@@ -290,4 +290,62 @@ TEST_F(message_end, proxy_killed)
 	lab_pair_close(&next);
 }
 
+static void *keep_sending(void *arg)
+{
+	struct stream *s = arg;
+
+	while (s->from < s->to && !s->err) {
+		struct stream part = *s;
+
+		part.to = s->from + 1000;
+		s->err = stream_run(&part);
+		s->from = part.from;
+		usleep(200);
+	}
+	return NULL;
+}
+
+/* The same in the middle of a transfer, at either end: both sides get an error,
+ * soon, and what was read until then is right. It is no end of file. */
+static void killed_in_transfer(struct __test_metadata *_metadata,
+			       struct lab *lab, enum lab_host host, int port)
+{
+	long tx = count(lab, CLIENT, "bytes_tx"), pid;
+	struct stream out = {.send = true, .seed = 8, .to = UINT64_MAX};
+	struct stream in = {.seed = 8, .to = 300 * KB};
+	struct lab_pair p;
+	pthread_t thread;
+	uint64_t then;
+
+	ASSERT_EQ(0, lab_pair(lab, &p, AF_INET, port));
+	ASSERT_TRUE(lab_promoted(lab, &p));
+	out.fd = p.c;
+	in.fd = p.s;
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_sending, &out));
+	ASSERT_EQ(0, stream_run(&in));
+	EXPECT_LT(200 * KB, count(lab, CLIENT, "bytes_tx") - tx);
+	pid = worker(lab, host);
+	ASSERT_LT(1, pid);
+	in.to = UINT64_MAX;
+	then = now_us();
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	/* A read that blocked has nothing to say of it, see message-path.md. */
+	while (stream_run(&in) == -EAGAIN && now_us() - then < 5 * MB)
+		;
+	/* SOCK_DESTROY here, the RST that it sends there */
+	EXPECT_TRUE(in.err == -ECONNRESET || in.err == -ECONNABORTED);
+	pthread_join(thread, NULL);
+	EXPECT_GT(MB * time_factor(), now_us() - then);
+	EXPECT_TRUE(out.err == -ECONNRESET || out.err == -EPIPE ||
+		    out.err == -ECONNABORTED);
+	lab_pair_close(&p);
+	EXPECT_TRUE(BECOMES(worker(lab, host) > 1 && worker(lab, host) != pid));
+}
+
+TEST_F(message_end, proxy_killed_in_transfer)
+{
+	killed_in_transfer(_metadata, &self->lab, SERVER, PORT + 3);
+	killed_in_transfer(_metadata, &self->lab, CLIENT, PORT + 4);
+}
+
 LAB_HARNESS_MAIN
