@@ -167,7 +167,7 @@ $(B)/selftests/%.o: selftests/%.c $(KSELFTEST) | $(SKEL)
 
 $(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
 	$(call say,LINK)
-	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lpthread
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -luring -lpthread
 
 # These run the proxy's own code, on selftests/proxy/.
 $(addprefix $(B)/selftests/test_message_,fuzz order): %: %.o $(PROXY_LIB)

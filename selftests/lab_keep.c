@@ -113,12 +113,14 @@ static int undo_commands(struct lab *lab)
 	return 0;
 }
 
-/* Sockets of a host but those that wait for their time to pass. */
+/* Sockets of a host but those that wait for their time to pass, and those of
+ * its proxy: the control channel, and what is on loopback. */
 static int sockets(struct lab *lab, enum lab_host host)
 {
 	const char *files[] = {"/proc/thread-self/net/tcp",
 			       "/proc/thread-self/net/tcp6"};
-	char line[256], state[3];
+	char line[256], state[3], local[40];
+	unsigned from, to;
 	int n = 0;
 
 	if (lab_enter(lab->ns[host]))
@@ -127,8 +129,11 @@ static int sockets(struct lab *lab, enum lab_host host)
 		FILE *file = fopen(files[i], "re");
 
 		while (file && fgets(line, sizeof(line), file))
-			if (sscanf(line, " %*[0-9]: %*s %*s %2s", state) == 1)
-				n += strcmp(state, "06") != 0;
+			if (sscanf(line, " %*d: %39[^:]:%x %*[^:]:%x %2s",
+				   local, &from, &to, state) == 4)
+				n += strcmp(state, "06") &&
+				     strcmp(local, "0100007F") &&
+				     from != SHUNT_PORT && to != SHUNT_PORT;
 		if (file)
 			fclose(file);
 	}
@@ -149,7 +154,7 @@ static bool is_quiet(struct lab *lab)
 	return true;
 }
 
-static int get_map(struct lab *lab, enum lab_host host, const char *name)
+int lab_map(struct lab *lab, enum lab_host host, const char *name)
 {
 	char path[128];
 
@@ -159,7 +164,7 @@ static int get_map(struct lab *lab, enum lab_host host, const char *name)
 
 static int empty_hash(struct lab *lab, enum lab_host host, const char *name)
 {
-	int fd = get_map(lab, host, name), err = fd < 0 ? fd : 0;
+	int fd = lab_map(lab, host, name), err = fd < 0 ? fd : 0;
 	char key[64];
 
 	while (!err && !bpf_map_get_next_key(fd, NULL, key))
@@ -173,7 +178,7 @@ static int clear_first(struct lab *lab, enum lab_host host, const char *name,
 		       size_t size)
 {
 	void *zeros = calloc(libbpf_num_possible_cpus(), size);
-	int fd = get_map(lab, host, name);
+	int fd = lab_map(lab, host, name);
 	__u32 zero = 0;
 	int err = fd < 0 ? fd : bpf_map_update_elem(fd, &zero, zeros, BPF_ANY);
 
@@ -187,7 +192,7 @@ static int clear_flows(struct lab *lab, enum lab_host host)
 {
 	struct bpf_map_info info = {};
 	__u32 size = sizeof(info);
-	int fd = get_map(lab, host, "flows");
+	int fd = lab_map(lab, host, "flows");
 	size_t len;
 	void *flows;
 

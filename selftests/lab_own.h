@@ -37,6 +37,8 @@ pid_t lab_owner(void);
 /* It is in use; it is there no more. */
 void lab_taken(const struct lab *lab);
 void lab_gone(const struct lab *lab);
+/* A map of the instance on this host: its descriptor, or -errno. */
+int lab_map(struct lab *lab, enum lab_host host, const char *name);
 /* A command of lab_do(): it has to be undone. */
 void lab_note_command(struct lab *lab, const char *command, const char *args);
 

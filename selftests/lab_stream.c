@@ -152,12 +152,15 @@ static uint64_t word(uint64_t seed, uint64_t index)
 void pattern(void *buf, uint64_t seed, uint64_t from, size_t len)
 {
 	uint8_t *p = buf;
-	uint64_t w = word(seed, from / 8) >> from % 8 * 8;
 
-	for (size_t i = 0; i < len; i++, w >>= 8) {
-		if (i && (from + i) % 8 == 0)
-			w = word(seed, (from + i) / 8);
-		p[i] = w;
+	while (len) {
+		uint64_t w = word(seed, from / 8);
+		size_t at = from % 8, n = 8 - at < len ? 8 - at : len;
+
+		memcpy(p, (uint8_t *)&w + at, n);
+		p += n;
+		from += n;
+		len -= n;
 	}
 }
 

@@ -59,7 +59,7 @@ static bool put_ack(struct channel *c, struct stream *st)
 
 	if (!m)
 		return false;
-	st->acked_next = st->rx_next;
+	st->acked_next = st->rx_have;
 	st->acked_read = stream_read(st);
 	m->received = htobe64(st->acked_next);
 	m->read = htobe64(st->acked_read);

@@ -136,13 +136,17 @@ struct stream {
 		tx_progress_ns; /* last time that an acknowledgement advanced */
 	uint64_t rtt_offset, rtt_from_ns;
 	unsigned tx_asked; /* times that SENT was said, without progress */
-	unsigned tx_blind; /* … since something was acknowledged without it */
+	unsigned tx_blind; /* windows in a row of which no datagram arrived */
+	uint64_t
+		tx_repaired; /* bytes that were asked for, of those under way */
+	uint64_t poked_ns;   /* when TCP was last told to be patient */
 	struct range repair[RANGES];
 	unsigned n_repair;
 
 	/* receiving */
 	struct chunk *rx, *rx_last; /* sorted, no overlap, behind rx_next */
 	uint64_t rx_next;	    /* all before is delivered */
+	uint64_t rx_have; /* all before is here: what is acknowledged */
 	uint64_t rx_final;
 	uint64_t rx_sent;  /* the peer says that it has sent so much */
 	uint64_t rx_asked; /* holes before it are asked for */

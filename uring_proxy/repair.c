@@ -7,8 +7,9 @@
  */
 #include "proxy.h"
 
-/* A path that loses all that is sent: to TCP, after so many times that nothing
- * was acknowledged before it was asked for. */
+/* A path that loses all that is sent: to TCP, after so many windows of which
+ * every byte had to be repaired. (How often SENT was said does not count: the
+ * control channel may stand still for a while, too.) */
 #define SENT_MAX 5
 #define WAIT_MIN (4 * NSEC_PER_MS)
 #define WAIT_MAX (200 * NSEC_PER_MS)
@@ -62,10 +63,10 @@ static void sender(struct proxy *px, struct stream *st)
 		return;
 	st->tx_progress_ns = px->now_ns;
 	stream_due(px, st, DUE_SENT);
+	if (!st->tx_asked && ++st->tx_blind >= SENT_MAX)
+		st->shm->excluded = 1; /* SK_MSG leaves the rest to TCP */
 	if (st->tx_asked < SENT_MAX)
 		st->tx_asked++;
-	if (++st->tx_blind >= SENT_MAX)
-		st->shm->excluded = 1; /* SK_MSG leaves the rest to TCP */
 }
 
 void repair_tick(struct proxy *px, struct stream *st)
@@ -85,8 +86,12 @@ void repair_ask(struct proxy *px, struct stream *st, uint64_t from, uint64_t to)
 		from = st->tx_acked;
 	}
 	peer_lost(px, st->peer);
+	st->tx_repaired += to - from;
+	if (st->tx_repaired > st->tx_sent - st->tx_acked)
+		st->tx_repaired = st->tx_sent - st->tx_acked;
 	if (st->n_repair == RANGES) {
 		/* What is in between goes again as well. */
+		last[-1].from = from < last[-1].from ? from : last[-1].from;
 		last[-1].to = to > last[-1].to ? to : last[-1].to;
 	} else {
 		*last = (struct range){from, to};

@@ -71,6 +71,9 @@ int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
 			return -ENOMEM;
 		if (!c->next)
 			st->rx_last = c;
+		for (struct chunk *n = c; n && n->offset == st->rx_have;
+		     n = n->next)
+			st->rx_have += n->length;
 		where = &c->next;
 		at += n;
 		offset += n;
@@ -198,8 +201,9 @@ void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 			if (st->shm->rx == SHUNT_SRX_ARMED)
 				stream_set_base(px, st, ntohl(f.base));
 			stream_turn(px, st);
-			if (keep ||
-			    (st->rx_turn && be64toh(f.offset) == st->rx_next))
+			/* What waits for the application may wait for long. */
+			if (st->rx_turn &&
+			    (keep || be64toh(f.offset) == st->rx_next))
 				rx_insert(px, st, slab, at + sizeof(f),
 					  n - sizeof(f), be64toh(f.offset));
 			else

@@ -332,9 +332,9 @@ void stream_set_final(struct proxy *px, struct stream *st, uint64_t final)
 		stream_abort(px, st, "the peer cannot have sent so much");
 		return;
 	}
+	/* Not rx_sent: some of it may still wait for the peer's window, and
+	 * what is asked for now is lost to us if it gets lost later. */
 	st->rx_final = final;
-	if (final > st->rx_sent)
-		st->rx_sent = final;
 	stream_active(px, st);
 	stream_complete(px, st);
 }
@@ -356,7 +356,10 @@ static void demoted(struct proxy *px, struct stream *st)
 	if (!promoted(st) || st->tx_final != UNKNOWN)
 		return;
 	st->tx_final = st->shm->tx_bytes;
+	st->poked_ns = px->now_ns;
 	stream_due(px, st, DUE_FINAL | (st->closing ? 0 : DUE_DEMOTE));
+	if (st->tx_sent == st->tx_final && st->tx_acked < st->tx_final)
+		stream_due(px, st, DUE_SENT);
 	stream_active(px, st);
 }
 
@@ -468,6 +471,21 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 
 /* ---- time ---- */
 
+/*
+ * TCP tries every half second to send what it keeps for the peer to be
+ * complete. It gives the connection up after tcp_retries2 tries (15) without
+ * any acknowledgement (tcp_probe_timer(), all kernels to 7.3): 8 s, and a
+ * reader may take longer.
+ */
+static void be_patient(struct proxy *px, struct stream *st)
+{
+	if (st->tx_final == UNKNOWN || st->shm->tx_open || st->closed ||
+	    px->now_ns - st->poked_ns < SHUNT_NSEC)
+		return;
+	st->poked_ns = px->now_ns;
+	inject_poke(px, st);
+}
+
 /* Is there something that only time or the application brings about? */
 static bool unfinished(const struct stream *st)
 {
@@ -476,7 +494,7 @@ static bool unfinished(const struct stream *st)
 		 !st->closing) ||
 		(st->shm->enrolled && !st->closing &&
 		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
-		(st->tx_complete && !st->shm->tx_open) ||
+		(st->tx_final != UNKNOWN && !st->shm->tx_open && !st->closed) ||
 		st->tx_read < st->shm->tx_bytes || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
 		(st->rx_turn && stream_read(st) < st->rx_next) ||
@@ -491,6 +509,7 @@ static void tick(struct proxy *px, struct stream *st)
 	try_enrol(px, st);
 	try_release(px, st);
 	try_open(px, st);
+	be_patient(px, st);
 	stream_try_promote(st);
 	if (st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn)
 		kernel_look(px, st->number);
@@ -503,7 +522,7 @@ static void tick(struct proxy *px, struct stream *st)
 		repair_tick(px, st);
 	if (!st->doomed)
 		order_tick(px, st);
-	if (st->rx_next != st->acked_next || stream_read(st) != st->acked_read)
+	if (st->rx_have != st->acked_next || stream_read(st) != st->acked_read)
 		stream_due(px, st, DUE_ACK);
 }
 

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The message path and readers that stop: writers are stopped, too, memory
+ * stays within its limit, and all arrives when they read again.
+ */
+#include "harness.h"
+#include "lab_message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define PORT	7720
+#define LIMIT	(64L << 20) /* as --message-memory says; a stream has 16 MB */
+#define WRITERS 5	    /* … so that all of it is used */
+#define MORE	100000	    /* bytes, when there is room again */
+
+FIXTURE(memory)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_SETUP(memory)
+{
+	int small = 16384; /* of TCP, whose buffers are no matter of ours */
+
+	ASSERT_EQ(0, lab_message_up(&self->lab, NULL, "--message-memory %ldM",
+				    LIMIT >> 20));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET, PORT);
+	ASSERT_LE(0, self->listener);
+	setsockopt(self->listener, SOL_SOCKET, SO_RCVBUF, &small,
+		   sizeof(small));
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	close(self->listener);
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
+}
+
+static long mem_available_kb(void)
+{
+	char line[128];
+	long kb = -1;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* Writes until it can't, then MORE when it can, and ends. */
+struct writer {
+	struct lab_pair p;
+	size_t piece;
+	uint64_t from; /* bytes so far */
+	_Atomic bool blocked;
+	int err;
+	pthread_t thread;
+};
+
+static int write_piece(struct writer *w)
+{
+	static _Thread_local char buf[65536];
+	ssize_t n;
+
+	pattern(buf, w->p.c, w->from, w->piece);
+	n = send(w->p.c, buf, w->piece, MSG_NOSIGNAL);
+	if (n < 0)
+		return -errno;
+	w->from += n;
+	return 0;
+}
+
+static int wait_for_room(struct writer *w)
+{
+	struct epoll_event e = {.events = EPOLLOUT | EPOLLET};
+	int ep = epoll_create1(EPOLL_CLOEXEC), n;
+
+	if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, w->p.c, &e))
+		return -errno;
+	w->blocked = true;
+	n = epoll_wait(ep, &e, 1, 3000 * LAB_TIMEOUT);
+	w->blocked = false;
+	close(ep);
+	return n < 0 ? -errno : n ? 0 : -ETIMEDOUT;
+}
+
+static void *writer(void *arg)
+{
+	struct writer *w = arg;
+	uint64_t end = UINT64_MAX;
+
+	while (!w->err && w->from < end) {
+		w->err = write_piece(w);
+		if (w->err != -EAGAIN)
+			continue;
+		w->err = wait_for_room(w);
+		if (end == UINT64_MAX)
+			end = w->from + MORE;
+	}
+	shutdown(w->p.c, SHUT_WR);
+	return NULL;
+}
+
+static bool all_blocked(const struct writer *w, int n)
+{
+	while (n--)
+		if (!w[n].blocked)
+			return false;
+	return true;
+}
+
+static uint64_t written(const struct writer *w, int n)
+{
+	uint64_t sum = 0;
+
+	while (n--)
+		sum += w[n].from;
+	return sum;
+}
+
+/* To the end, and all of it right: 0 or -errno. */
+static int read_all(struct writer *w)
+{
+	static char buf[65536], want[65536];
+	uint64_t at = 0;
+	ssize_t n;
+
+	while ((n = recv(w->p.s, buf, sizeof(buf), 0)) > 0) {
+		pattern(want, w->p.c, at, n);
+		if (memcmp(buf, want, n))
+			return -EBADMSG;
+		at += n;
+	}
+	if (n < 0)
+		return -errno;
+	pthread_join(w->thread, NULL);
+	return w->err ?: at == w->from ? 0 : -EPIPE;
+}
+
+static bool drained(struct lab *lab)
+{
+	struct shunt_proxy p = lab_proxy(lab, CLIENT);
+
+	return p.charged == p.released;
+}
+
+/* Until the first message has taken the path. Nobody reads any. */
+static bool promoted_unread(struct lab *lab, struct writer *w)
+{
+	uint64_t was = lab_proxy(lab, CLIENT).promoted;
+	size_t piece = w->piece;
+	int err = 0;
+
+	w->piece = 100;
+	while (!err && lab_proxy(lab, CLIENT).promoted == was &&
+	       w->from < 100000) {
+		err = write_piece(w);
+		usleep(5000);
+	}
+	w->piece = piece;
+	return !err && w->from < 100000;
+}
+
+static void start(struct __test_metadata *_metadata, struct lab *lab,
+		  int listener, struct writer *w, size_t piece)
+{
+	int small = 16384;
+
+	w->piece = piece;
+	ASSERT_EQ(0, lab_pair_on(lab, &w->p, AF_INET, listener));
+	setsockopt(w->p.c, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	ASSERT_TRUE(promoted_unread(lab, w));
+	ASSERT_EQ(0, fcntl(w->p.c, F_SETFL, O_NONBLOCK));
+}
+
+/* Readers that do not read for so many seconds. */
+static void stopped(struct __test_metadata *_metadata, struct lab *lab,
+		    int listener, size_t piece, int seconds)
+{
+	struct writer w[WRITERS] = {};
+	struct shunt_proxy was = lab_proxy(lab, CLIENT), is;
+	uint64_t then, sum;
+	long before, stuck, after, taken;
+
+	for (int i = 0; i < WRITERS; i++)
+		start(_metadata, lab, listener, &w[i], piece);
+	before = mem_available_kb();
+	then = now_us();
+	for (int i = 0; i < WRITERS; i++)
+		ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, writer, &w[i]));
+	ASSERT_TRUE(BECOMES(all_blocked(w, WRITERS)));
+	/* It is the limit that stops them. */
+	EXPECT_TRUE(BECOMES(lab_proxy(lab, CLIENT).demoted ==
+			    was.demoted + WRITERS));
+	is = lab_proxy(lab, CLIENT);
+	EXPECT_LT(LIMIT / 2, is.charged - is.released);
+	EXPECT_GE(LIMIT, is.charged - is.released);
+	stuck = mem_available_kb();
+	sum = written(w, WRITERS);
+	while (now_us() < then + 1000000ULL * seconds) {
+		ASSERT_TRUE(all_blocked(w, WRITERS));
+		usleep(100000);
+	}
+	EXPECT_EQ(sum, written(w, WRITERS));
+	after = mem_available_kb();
+	for (int i = 0; i < WRITERS; i++)
+		EXPECT_EQ(0, read_all(&w[i]));
+	EXPECT_TRUE(BECOMES(drained(lab)));
+	/* What was taken then, or has come back now: others on this machine
+	 * have their part in each. */
+	taken = before - stuck;
+	if (taken > mem_available_kb() - after)
+		taken = mem_available_kb() - after;
+	EXPECT_GE(LIMIT / 10 * 11 / 1024, taken);
+	for (int i = 0; i < WRITERS; i++)
+		lab_pair_close(&w[i].p);
+	EXPECT_EQ(was.aborted, lab_proxy(lab, CLIENT).aborted);
+}
+
+TEST_F_TIMEOUT(memory, writers_of_64_kb, 60)
+{
+	stopped(_metadata, &self->lab, self->listener, 65536, 10);
+}
+
+TEST_F_TIMEOUT(memory, writers_of_64_bytes, 60)
+{
+	stopped(_metadata, &self->lab, self->listener, 64, 2);
+}
+
+TEST_F_TIMEOUT(memory, writers_of_one_byte, 60)
+{
+	stopped(_metadata, &self->lab, self->listener, 1, 2);
+}
+
+LAB_HARNESS_MAIN
