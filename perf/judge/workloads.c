@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Tables of workloads: a row for each system, a column for each metric. */
+#include "judge.h"
+
+static bool any_measured(const struct group *g, enum system s)
+{
+	for (int c = 0; c < g->n; c++)
+		if (measured(g->metrics[c], s))
+			return true;
+	return false;
+}
+
+static bool group_measured(const struct group *g)
+{
+	for (int s = 0; s < N_SYSTEMS; s++)
+		if (any_measured(g, s))
+			return true;
+	return false;
+}
+
+static void set_value(struct table *t, int column, enum metric m, enum system s)
+{
+	struct summary v = summarise(&values[m][s]);
+	struct summary r = ratio(&values[m][s], &values[m][PLAIN]);
+	double k = metrics[m].scale;
+	int d = v.median * k < 100 ? 2 : 0;
+
+	if (isnan(v.median))
+		set(t, column, "-");
+	else if (s == PLAIN || isnan(r.median))
+		set(t, column, "%.*f (%.*f-%.*f)", d, v.median * k, d, v.q1 * k,
+		    d, v.q3 * k);
+	else
+		set(t, column, "%.*f = %.3f x (%.3f-%.3f)", d, v.median * k,
+		    r.median, r.q1, r.q3);
+}
+
+void print_groups(FILE *f)
+{
+	for (const struct group *g = groups; g < groups + n_groups; g++) {
+		struct table t = {g->n + 1, {"system"}, {-1}, {}, 0};
+		char head[GROUP_MAX][80];
+
+		if (!group_measured(g))
+			continue;
+		for (int c = 0; c < g->n; c++) {
+			snprintf(head[c], sizeof(head[c]), "%s, %s",
+				 metrics[g->metrics[c]].name,
+				 metrics[g->metrics[c]].unit);
+			t.head[c + 1] = head[c];
+		}
+		for (int s = 0; s < N_SYSTEMS; s++) {
+			if (!any_measured(g, s))
+				continue;
+			for (int c = 0; c < g->n; c++)
+				set_value(&t, c + 1, g->metrics[c], s);
+			set_system(&t, s);
+		}
+		fprintf(f, "### %s\n\n", g->title);
+		print_markdown(&t, f);
+	}
+}
+
+/* ---- against what programs that only pass cost ---- */
+
+static const struct {
+	enum system a, b;
+} pairs[] = {
+	{PASS, PLAIN},	       {PASS_TC, PLAIN},
+	{SEGMENTED, PASS},     {XDP, PASS},
+	{TC, PASS_TC},	       {UDPLITE, PASS},
+	{UDPLITE, SEGMENTED},  {UDPLITE_HEADERS, PASS},
+	{UDPLITE_TC, PASS_TC}, {MESSAGE, PASS_TC},
+	{MESSAGE, COPYING},    {MESSAGE_UDPLITE, COPYING},
+};
+
+static const enum metric paired[] = {RTT50,	RTT50_1CPU, BULK, BULK_64,
+				     BULK_256K, RATE,	    PACE, CPU_PACED};
+
+void print_pairs(FILE *f)
+{
+	struct table t = {ARRAY_SIZE(paired) + 1, {"ratio"}, {-1}, {}, 0};
+
+	for (size_t c = 0; c < ARRAY_SIZE(paired); c++)
+		t.head[c + 1] = metrics[paired[c]].name;
+	for (size_t p = 0; p < ARRAY_SIZE(pairs); p++) {
+		bool any = false;
+
+		for (size_t c = 0; c < ARRAY_SIZE(paired); c++) {
+			const struct series *v = values[paired[c]];
+			struct summary r =
+				ratio(&v[pairs[p].a], &v[pairs[p].b]);
+
+			any = any || !isnan(r.median);
+			if (isnan(r.median))
+				set(&t, c + 1, "-");
+			else
+				set(&t, c + 1, "%.3f (%.3f-%.3f)", r.median,
+				    r.q1, r.q3);
+		}
+		set(&t, 0, "%s / %s", systems[pairs[p].a].name,
+		    systems[pairs[p].b].name);
+		t.rows += any;
+	}
+	if (!t.rows)
+		return;
+	fputs("### Ratios to other baselines\n\n", f);
+	print_markdown(&t, f);
+}
+
+/* ---- which way the bytes went ---- */
+
+/* One row for each workload and shunt system */
+void print_paths(FILE *f)
+{
+	fputs("### Bytes by path\n\n"
+	      "At the router, of all bytes of TCP, UDP and UDP-Lite in both "
+	      "directions. Of payload: what\nthe proxies sent, as datagrams "
+	      "and again over the control channel, of what the\napplication "
+	      "got.\n\n"
+	      "| workload | system | TCP | UDP | UDP-Lite | payload on the "
+	      "message path |\n|---|---|---:|---:|---:|---:|\n",
+	      f);
+	for (int m = 0; m < N_METRICS; m++) {
+		/* One of those that a workload has */
+		if (m && !strcmp(metrics[m].workload, metrics[m - 1].workload))
+			continue;
+		if (m == CPU_BULK || m == CPU_BULK_64 || m == CPU_PACED)
+			continue;
+		for (int s = XDP; s < N_SYSTEMS; s++) {
+			const struct share *h = &shares[m][s];
+			double all = h->tcp + h->udp + h->udplite;
+
+			if (!measured(m, s))
+				continue;
+			fprintf(f, "| %s | %s | %.1f%% | %.1f%% | %.1f%% | ",
+				metrics[m].workload, systems[s].name,
+				100 * h->tcp / all, 100 * h->udp / all,
+				100 * h->udplite / all);
+			if (is_message(s))
+				fprintf(f, "%.1f%% |\n",
+					100 * h->message / h->payload);
+			else
+				fputs("- |\n", f);
+		}
+	}
+	fputc('\n', f);
+}
+
+/* ---- CPU time ---- */
+
+static const enum metric with_cpu[] = {CPU_BULK, CPU_BULK_64, CPU_PACED};
+
+static double per_gb(const struct usage *u, double us)
+{
+	return us / 1e6 / (u->payload / 1e9);
+}
+
+void print_cpu(FILE *f)
+{
+	if (isnan(summarise(&values[CPU_BULK][PLAIN]).median) &&
+	    isnan(summarise(&values[CPU_PACED][PLAIN]).median))
+		return;
+	fputs("### CPU seconds per gigabyte, by who spends them\n\n"
+	      "user + system of each cgroup. Time in softirqs belongs to no "
+	      "cgroup, or to whom they\ninterrupt; it is in what idle time "
+	      "leaves of all CPUs (*busy*), with the router's share and\nwith "
+	      "all else that this machine did.\n\n"
+	      "| workload | system | client | its proxy | server | its proxy | "
+	      "softirq, all CPUs | busy, all CPUs |\n"
+	      "|---|---|---:|---:|---:|---:|---:|---:|\n",
+	      f);
+	for (size_t i = 0; i < ARRAY_SIZE(with_cpu); i++) {
+		for (int s = 0; s < N_SYSTEMS; s++) {
+			static const int order[] = {0, 2, 1, 3};
+			enum metric m = with_cpu[i];
+			const struct usage *u = &usages[m][s];
+
+			if (!u->payload)
+				continue;
+			fprintf(f, "| %s | %s |", metrics[m].workload,
+				systems[s].name);
+			for (size_t g = 0; g < ARRAY_SIZE(order); g++)
+				fprintf(f, " %.2f + %.2f |",
+					per_gb(u, u->user[order[g]]),
+					per_gb(u, u->system[order[g]]));
+			fprintf(f, " %.2f | %.2f |\n", per_gb(u, u->softirq),
+				per_gb(u, u->busy));
+		}
+	}
+	fputc('\n', f);
+}
