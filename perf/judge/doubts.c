@@ -42,6 +42,11 @@ static bool is_for_messages(enum metric m)
 	return m <= RTT999_16K || m == PACED || m == PACE;
 }
 
+static bool redirects(enum system s)
+{
+	return is_shunt(s) || s == COPYING || s == FOU;
+}
+
 static void doubt_share(enum metric m, enum system s)
 {
 	const struct share *h = &shares[m][s];
@@ -49,10 +54,10 @@ static void doubt_share(enum metric m, enum system s)
 	double part = (h->udp + h->udplite) / all;
 	const char *workload = metrics[m].workload;
 
-	if (s < XDP && part > 0)
+	if (!redirects(s) && part > 0)
 		warning("%s over %s: something was redirected", workload,
 			systems[s].name);
-	if (s >= XDP && !is_message(s) && !(part >= least_redirected(m)))
+	if (redirects(s) && !is_message(s) && !(part >= least_redirected(m)))
 		warning("%s over %s: only %.1f%% of the bytes were redirected",
 			workload, systems[s].name, part * 100);
 	if ((s == UDPLITE || s == UDPLITE_TC || s == UDPLITE_HEADERS) &&

@@ -249,6 +249,8 @@ void find_doubts(void);
 
 /* ---- tables of workloads (workloads.c) ---- */
 
+/* " [99%]" for the message path, else "" */
+const char *by_messages(enum metric m, enum system s, char *buf, size_t len);
 void print_groups(FILE *f);
 void print_pairs(FILE *f);
 void print_paths(FILE *f);

@@ -102,7 +102,8 @@ void write_markdown(const char *dir)
 		fputs("![Time for the paper's files](figure-6.png)\n\n", f);
 	print_files(f);
 	fputs("In what follows: median, and = ratio to plain TCP (quartiles of "
-	      "the rounds' ratios).\n\n",
+	      "the rounds' ratios).\nIn square brackets: what part of the "
+	      "payload took the message path.\n\n",
 	      f);
 	if (measured(BULK, PLAIN))
 		fputs("![Bulk](throughput.png)\n\n", f);

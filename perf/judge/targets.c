@@ -177,20 +177,24 @@ static void fill_row(struct table *t, const struct target *g)
 	set(t, 2, "%s", value);
 	if (!isnan(g->net))
 		set(t, 3, "net %.0f ns", g->net);
-	else if (!isnan(g->got.q1))
-		set(t, 3, fabs(g->got.q3) < 10 ? "%.3f-%.3f" : "%.0f-%.0f",
+	else if (g->got.min < g->got.max)
+		set(t, 3,
+		    fabs(g->got.q3) < 10 ? "%.3f to %.3f" : "%.0f to %.0f",
 		    g->got.q1, g->got.q3);
 	if (met(g))
 		set(t, 4, "pass");
 	else
 		miss(t, g);
+	if (g->metric != N_METRICS)
+		set(t, 5, "%s",
+		    by_messages(g->metric, g->system, value, sizeof(value)));
 	t->rows++;
 }
 
 static const struct table empty = {
-	5,
-	{"target", "wanted", "measured", "quartiles", "result"},
-	{-49, 10, 9, 13, -10},
+	6,
+	{"target", "wanted", "measured", "quartiles", "result", "by messages"},
+	{-53, 10, 10, 15, -12, -11},
 	{},
 	0};
 

@@ -81,13 +81,14 @@ static void say_file(FILE *f, const struct target *t)
 	const struct share *h = &shares[t->metric][t->system];
 
 	fprintf(f,
-		" %.2f ms for plain TCP, whose own quartiles are %.2f ms "
-		"apart.",
-		plain.median / 1e6, (plain.q3 - plain.q1) / 1e6);
+		" beside %.2f ms of plain TCP, which vary by themselves from "
+		"%.2f to %.2f ms.",
+		plain.median / 1e6, plain.min / 1e6, plain.max / 1e6);
 	if (is_message(t->system))
 		fprintf(f, " %.0f%% of the payload took the message path.",
 			100 * h->message / h->payload);
-	say_cpu(f, t, t->metric);
+	if (t->metric == FILE_26M || t->metric == KEPT_26M)
+		say_cpu(f, t, t->metric);
 }
 
 static void say_single(FILE *f, const struct target *t)

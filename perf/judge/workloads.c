@@ -18,8 +18,20 @@ static bool group_measured(const struct group *g)
 	return false;
 }
 
+const char *by_messages(enum metric m, enum system s, char *buf, size_t len)
+{
+	const struct share *h = &shares[m][s];
+
+	buf[0] = 0;
+	if (is_message(s) && h->payload)
+		snprintf(buf, len, " [%.0f%%]", 100 * h->message / h->payload);
+	return buf;
+}
+
 static void set_value(struct table *t, int column, enum metric m, enum system s)
 {
+	char share[16];
+
 	struct summary v = summarise(&values[m][s]);
 	struct summary r = ratio(&values[m][s], &values[m][PLAIN]);
 	double k = metrics[m].scale;
@@ -31,8 +43,9 @@ static void set_value(struct table *t, int column, enum metric m, enum system s)
 		set(t, column, "%.*f (%.*f-%.*f)", d, v.median * k, d, v.q1 * k,
 		    d, v.q3 * k);
 	else
-		set(t, column, "%.*f = %.3f x (%.3f-%.3f)", d, v.median * k,
-		    r.median, r.q1, r.q3);
+		set(t, column, "%.*f = %.3f x (%.3f-%.3f)%s", d, v.median * k,
+		    r.median, r.q1, r.q3,
+		    by_messages(m, s, share, sizeof(share)));
 }
 
 void print_groups(FILE *f)
@@ -110,41 +123,78 @@ void print_pairs(FILE *f)
 
 /* ---- which way the bytes went ---- */
 
-/* One row for each workload and shunt system */
-void print_paths(FILE *f)
+/* One of the metrics that a workload has */
+static bool stands_for_workload(int m)
 {
-	fputs("### Bytes by path\n\n"
-	      "At the router, of all bytes of TCP, UDP and UDP-Lite in both "
-	      "directions. Of payload: what\nthe proxies sent, as datagrams "
-	      "and again over the control channel, of what the\napplication "
-	      "got.\n\n"
-	      "| workload | system | TCP | UDP | UDP-Lite | payload on the "
-	      "message path |\n|---|---|---:|---:|---:|---:|\n",
+	return m != CPU_BULK && m != CPU_BULK_64 && m != CPU_PACED &&
+	       (!m || strcmp(metrics[m].workload, metrics[m - 1].workload));
+}
+
+static void print_messages(FILE *f)
+{
+	fputs("The message path. *by messages*: of the application's payload, "
+	      "what the proxies sent as\ndatagrams, and again over the control "
+	      "channel (above 100%: sent again).\n\n"
+	      "| workload | system | by messages | TCP at the router | UDP | "
+	      "UDP-Lite |\n|---|---|---:|---:|---:|---:|\n",
 	      f);
 	for (int m = 0; m < N_METRICS; m++) {
-		/* One of those that a workload has */
-		if (m && !strcmp(metrics[m].workload, metrics[m - 1].workload))
-			continue;
-		if (m == CPU_BULK || m == CPU_BULK_64 || m == CPU_PACED)
-			continue;
-		for (int s = XDP; s < N_SYSTEMS; s++) {
+		for (int s = MESSAGE; s <= MESSAGE_UDPLITE; s++) {
 			const struct share *h = &shares[m][s];
 			double all = h->tcp + h->udp + h->udplite;
 
-			if (!measured(m, s))
+			if (!stands_for_workload(m) || !measured(m, s))
 				continue;
-			fprintf(f, "| %s | %s | %.1f%% | %.1f%% | %.1f%% | ",
+			fprintf(f,
+				"| %s | %s | %.1f%% | %.1f%% | %.1f%% | "
+				"%.1f%% |\n",
 				metrics[m].workload, systems[s].name,
+				100 * h->message / h->payload,
 				100 * h->tcp / all, 100 * h->udp / all,
 				100 * h->udplite / all);
-			if (is_message(s))
-				fprintf(f, "%.1f%% |\n",
-					100 * h->message / h->payload);
-			else
-				fputs("- |\n", f);
 		}
 	}
 	fputc('\n', f);
+}
+
+static const enum system redirecting[] = {
+	XDP, TC, UDPLITE, UDPLITE_HEADERS, UDPLITE_TC, COPYING, FOU};
+
+void print_paths(FILE *f)
+{
+	struct table t = {
+		ARRAY_SIZE(redirecting) + 1, {"workload"}, {-1}, {}, 0};
+
+	for (size_t c = 0; c < ARRAY_SIZE(redirecting); c++)
+		t.head[c + 1] = systems[redirecting[c]].name;
+	for (int m = 0; m < N_METRICS; m++) {
+		bool any = false;
+
+		for (size_t c = 0; c < ARRAY_SIZE(redirecting); c++) {
+			const struct share *h = &shares[m][redirecting[c]];
+			double away = h->udp + h->udplite;
+
+			if (away)
+				set(&t, c + 1, "%.1f%%",
+				    100 * away / (away + h->tcp));
+			else
+				set(&t, c + 1, "-");
+			any = any || away;
+		}
+		if (!any || !stands_for_workload(m))
+			continue;
+		set(&t, 0, "%s", metrics[m].workload);
+		t.rows++;
+	}
+	if (!t.rows && !measured(RTT50, MESSAGE))
+		return;
+	fputs("### Bytes by path\n\n"
+	      "What the router saw of UDP and UDP-Lite, of all bytes of TCP, "
+	      "UDP and UDP-Lite in both\ndirections (shunt begins in TCP, and "
+	      "sends a small segment in TCP now and then).\n\n",
+	      f);
+	print_markdown(&t, f);
+	print_messages(f);
 }
 
 /* ---- CPU time ---- */

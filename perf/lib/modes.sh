@@ -9,7 +9,7 @@ tcp_wmem="4096 16384 4194304"
 # Bits per second that all systems of `paced` manage, and where `pace` begins a
 # quarter of it
 pace=400000000
-held=500 # connections
+held=1000 # connections
 limit=60 # seconds that no sample takes
 message_options=
 
@@ -35,9 +35,9 @@ choose_mode()
 			bulk-64 connrate paced pace memory delay files bpf
 			compile load)
 		rounds=1 delay_rounds=1 ups=5 compilations=1
-		seconds=([pingpong]=0.4 [pingpong-16k]=0.2 [pingpong-1cpu]=0.4
+		seconds=([pingpong]=0.3 [pingpong-16k]=0.2 [pingpong-1cpu]=0.3
 			[pingpong-1k]=0.2 [bulk]=1 [bulk-4]=1 [bulk-64]=1
-			[bulk-256k]=1 [bulk-own]=0.5 [connrate]=0.4 [paced]=0.5
+			[bulk-256k]=1 [bulk-own]=0.5 [connrate]=0.3 [paced]=0.3
 			[pace]=3 [memory]=1 [loss]=2)
 		repeat=([3k]=1 [510k]=1 [26m]=1)
 		;;

@@ -103,7 +103,7 @@ why_not()
 			ip link add fou0 type ipip remote 10.0.0.1 \
 				local 10.0.0.2 ttl 64 encap fou \
 				encap-sport auto encap-dport 5555' 2>&1 |
-			tail -n 1 | sed 's/^/this kernel does not do it: /'
+			tail -n 1 | sed 's/^/not on this kernel: /' || true
 		;;
 	esac
 }
@@ -162,6 +162,7 @@ start_copying()
 	within "$s" "$host-proxy" "$(cpu_of "$host")"
 	pid=$("$lab" start "${lab_of[$s]}" "$host" "${prefix[@]}" \
 		"$bin/copying" --cgroup "$cgroups/$s-$host" \
+		--local "$("$lab" addr "${lab_of[$s]}" "$host")" \
 		--peer "$("$lab" addr "${lab_of[$s]}" $peer)")
 	poll 10 says_ready "/run/shunt-lab/${lab_of[$s]}/$pid.log" ||
 		die "copying: $(cat "/run/shunt-lab/${lab_of[$s]}/$pid.log")"
