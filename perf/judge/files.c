@@ -104,8 +104,8 @@ static void set_time(struct table *t, int column, enum metric m, enum system s)
 		set(t, column, "%.2f (%.2f-%.2f)", v.median / 1e6, v.q1 / 1e6,
 		    v.q3 / 1e6);
 	else
-		set(t, column, "%.2f: %+.2f (%+.2f to %+.2f)%s", v.median / 1e6,
-		    d.median / 1e6, d.q1 / 1e6, d.q3 / 1e6,
+		set(t, column, "%.2f: %+.2f (%+.2f to %+.2f) %s",
+		    v.median / 1e6, d.median / 1e6, d.q1 / 1e6, d.q3 / 1e6,
 		    by_messages(m, s, share, sizeof(share)));
 }
 

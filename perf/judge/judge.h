@@ -249,7 +249,7 @@ void find_doubts(void);
 
 /* ---- tables of workloads (workloads.c) ---- */
 
-/* " [99%]" for the message path, else "" */
+/* "[99%]" for the message path, else "" */
 const char *by_messages(enum metric m, enum system s, char *buf, size_t len);
 void print_groups(FILE *f);
 void print_pairs(FILE *f);

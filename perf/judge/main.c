@@ -98,9 +98,10 @@ static int rows(const char *dir)
 	read_lines(dir);
 	find_targets();
 	fill_rows(&t);
-	printf("Measured %.4s-%.2s-%.2s, %s:\n\n", text(meta, "date"),
-	       text(meta, "date") + 4, text(meta, "date") + 6,
-	       text(meta, "kernel"));
+	printf("Measured %.4s-%.2s-%.2s, %s, load %s; %s:\n\n",
+	       text(meta, "date"), text(meta, "date") + 4,
+	       text(meta, "date") + 6, text(meta, "mode"),
+	       text(meta, "load_before"), text(meta, "kernel"));
 	print_markdown(&t, stdout);
 	return 0;
 }

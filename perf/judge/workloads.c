@@ -24,7 +24,7 @@ const char *by_messages(enum metric m, enum system s, char *buf, size_t len)
 
 	buf[0] = 0;
 	if (is_message(s) && h->payload)
-		snprintf(buf, len, " [%.0f%%]", 100 * h->message / h->payload);
+		snprintf(buf, len, "[%.0f%%]", 100 * h->message / h->payload);
 	return buf;
 }
 
@@ -43,7 +43,7 @@ static void set_value(struct table *t, int column, enum metric m, enum system s)
 		set(t, column, "%.*f (%.*f-%.*f)", d, v.median * k, d, v.q1 * k,
 		    d, v.q3 * k);
 	else
-		set(t, column, "%.*f = %.3f x (%.3f-%.3f)%s", d, v.median * k,
+		set(t, column, "%.*f = %.3f x (%.3f-%.3f) %s", d, v.median * k,
 		    r.median, r.q1, r.q3,
 		    by_messages(m, s, share, sizeof(share)));
 }

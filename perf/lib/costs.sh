@@ -78,13 +78,15 @@ measure_loading()
 	local data what times
 
 	progress "$ups times shunt up and shunt transport add"
-	data=$("$bin/bpfcost" maps "$(netns xdp client)")
-	raw maps xdp none 1 "$data"
-	on_host xdp client "$shunt" down >/dev/null
-	data=$(on_host xdp client bash -c "$time_loading" - "$shunt" \
-		"$cgroups/xdp-client" "$build/docs/owd.bpf.o" "$ups")
+	on_host plain client "$shunt" up --dev eth0 --ingress xdp \
+		--cgroup "$cgroups/plain-client" >/dev/null
+	data=$("$bin/bpfcost" maps "$(netns plain client)")
+	on_host plain client "$shunt" down >/dev/null
+	raw maps plain none 1 "$data"
+	data=$(on_host plain client bash -c "$time_loading" - "$shunt" \
+		"$cgroups/plain-client" "$build/docs/owd.bpf.o" "$ups")
 	while read -r what times; do
-		raw load xdp "$what" 1 "$times"
+		raw load plain "$what" 1 "$times"
 	done <<<"$data"
 }
 

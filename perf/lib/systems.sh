@@ -98,6 +98,8 @@ why_not()
 		[ -x "$bin/copying" ] || echo "build/perf/copying is not there"
 		;;
 	fou)
+		# `ip fou` alone does not have it loaded.
+		modprobe -q -a fou ipip 2>/dev/null || true
 		unshare -n sh -c '
 			ip fou add port 5555 ipproto 4 &&
 			ip link add fou0 type ipip remote 10.0.0.1 \

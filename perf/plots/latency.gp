@@ -11,5 +11,5 @@ set ytics ("all" 1, "half" 0.5, "10%%" 0.1, "1%%" 0.01, "0.1%%" 0.001, "0.01%%" 
 set grid
 set key outside right autotitle columnhead
 stats "latency.dat" nooutput
-plot for [i=0:STATS_blocks-2] "latency.dat" index i using 1:2 with steps lw 2 \
+plot for [i=0:STATS_blocks-2] "latency.dat" index i using 1:2 with steps lw 2 dt 1 + i / 8 \
 	title columnheader(1)
