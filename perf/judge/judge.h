@@ -19,6 +19,7 @@ enum system {
 	PASS_TC,
 	SEGMENTED,
 	XDP,
+	XDP_STRICT,
 	TC,
 	UDPLITE,
 	UDPLITE_HEADERS,

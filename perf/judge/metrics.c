@@ -8,6 +8,7 @@ const struct system_info systems[N_SYSTEMS] = {
 	[PASS_TC] = {"pass-tc", "TCP, TC pass-only"},
 	[SEGMENTED] = {"segmented", "TCP, XDP pass-only, no TSO"},
 	[XDP] = {"xdp", "udp, XDP"},
+	[XDP_STRICT] = {"xdp-strict", "udp, XDP, strict"},
 	[TC] = {"tc", "udp, TC"},
 	[UDPLITE] = {"udplite", "udplite, XDP"},
 	[UDPLITE_HEADERS] = {"udplite-headers", "udplite, XDP, headers"},

@@ -142,6 +142,9 @@ void find_targets(void)
 	add_cost("encap, mean, bulk", 200,
 		 mean_ns(XDP, "bulk-256k", "client", "shunt_egress"),
 		 mean_ns(PASS, "bulk-256k", "client", "pass_tc"));
+	add_cost("encap, mean, bulk, without syncs", 200,
+		 mean_ns(XDP_STRICT, "bulk-256k", "client", "shunt_egress"),
+		 mean_ns(PASS, "bulk-256k", "client", "pass_tc"));
 	add_cost("encap, mean, ping-pong", 200,
 		 mean_ns(XDP, "pingpong-1cpu", BOTH, "shunt_egress"),
 		 mean_ns(PASS, "pingpong-1cpu", BOTH, "pass_tc"));

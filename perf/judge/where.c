@@ -93,17 +93,29 @@ static void say_file(FILE *f, const struct target *t)
 
 static void say_single(FILE *f, const struct target *t)
 {
+	double strict = mean_ns(XDP_STRICT, metrics[BULK_256K].workload,
+				"client", "shunt_egress");
+
 	if (!strncmp(t->name, "shunt up", 8))
 		fprintf(f,
 			" %.0f ms of it are CPU time, most of that the "
 			"verifier's; the rest is waiting for the kernel (RCU "
 			"grace periods).",
 			up_cpu_ms().median);
-	else if (!isnan(t->net))
+	else if (isnan(t->net))
+		fputs(" no more was measured.", f);
+	else
 		fprintf(f,
 			" %.0f ns of it is what the statistics count for a "
 			"program that only passes.",
 			t->got.median - t->net);
+	/* A sync is cloned and sent from within the program. */
+	if (!strcmp(t->name, "encap, mean, bulk") && !isnan(strict))
+		fprintf(f,
+			" Without syncs (`--strict`) it is %.0f ns: what the "
+			"kernel does to send one (bpf_clone_redirect) counts "
+			"for the program.",
+			strict);
 }
 
 static void say(FILE *f, const struct target *t)

@@ -79,12 +79,19 @@ void print_groups(FILE *f)
 static const struct {
 	enum system a, b;
 } pairs[] = {
-	{PASS, PLAIN},	       {PASS_TC, PLAIN},
-	{SEGMENTED, PASS},     {XDP, PASS},
-	{TC, PASS_TC},	       {UDPLITE, PASS},
-	{UDPLITE, SEGMENTED},  {UDPLITE_HEADERS, PASS},
-	{UDPLITE_TC, PASS_TC}, {MESSAGE, PASS_TC},
-	{MESSAGE, COPYING},    {MESSAGE_UDPLITE, COPYING},
+	{PASS, PLAIN},
+	{PASS_TC, PLAIN},
+	{SEGMENTED, PASS},
+	{XDP, PASS},
+	{TC, PASS_TC},
+	{UDPLITE, PASS},
+	{XDP_STRICT, PASS},
+	{UDPLITE, SEGMENTED},
+	{UDPLITE_HEADERS, PASS},
+	{UDPLITE_TC, PASS_TC},
+	{MESSAGE, PASS_TC},
+	{MESSAGE, COPYING},
+	{MESSAGE_UDPLITE, COPYING},
 };
 
 static const enum metric paired[] = {RTT50,	RTT50_1CPU, BULK, BULK_64,
@@ -158,7 +165,8 @@ static void print_messages(FILE *f)
 }
 
 static const enum system redirecting[] = {
-	XDP, TC, UDPLITE, UDPLITE_HEADERS, UDPLITE_TC, COPYING, FOU};
+	XDP,	    XDP_STRICT, TC, UDPLITE, UDPLITE_HEADERS,
+	UDPLITE_TC, COPYING,	FOU};
 
 void print_paths(FILE *f)
 {

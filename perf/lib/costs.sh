@@ -96,6 +96,7 @@ bpf_workloads_of()
 {
 	case $1 in
 	message*) echo pingpong paced ;;
+	xdp-strict) echo bulk-256k ;;
 	pass* | xdp | tc) echo pingpong-1cpu bulk-256k connrate ;;
 	*) echo pingpong-1cpu bulk-256k ;;
 	esac

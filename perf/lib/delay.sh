@@ -94,7 +94,11 @@ measure_files()
 	for f in "${files[@]}"; do
 		for ((again = 1; again <= repeat[$f]; again++)); do
 			for kept in "" -kept; do
-				for s in $(measured_on files); do
+				[ -z "$kept" ] || [[ $kept_files = *$f* ]] ||
+					continue
+				# shellcheck disable=SC2046
+				for s in $(in_turn $((round + again)) \
+					$(measured_on files)); do
 					sample "$s" "file-$f$kept" \
 						$(((round - 1) * repeat[$f] + again)) \
 						"${file_size[$f]}"
@@ -134,6 +138,7 @@ measure_delayed()
 		[ "$s" = plain ] || make_delayed "$s" delay=$one_way
 	done
 	warm_up
+	did_seconds $((${#wanted[@]} + 10))
 	for ((round = 1; round <= delay_rounds; round++)); do
 		if is_wanted files; then
 			progress "round $round of $delay_rounds: files, 50 ms"

@@ -10,6 +10,7 @@ tcp_wmem="4096 16384 4194304"
 # quarter of it
 pace=400000000
 held=1000 # connections
+kept_files="3k 510k 26m"
 limit=60 # seconds that no sample takes
 message_options=
 
@@ -21,15 +22,16 @@ choose_mode()
 	full)
 		systems=("${all_systems[@]}")
 		workloads=("${all_workloads[@]}")
-		rounds=5 delay_rounds=4 ups=15 compilations=5
-		seconds=([pingpong]=0.7 [pingpong-1k]=0.4 [pingpong-16k]=0.4
-			[pingpong-1cpu]=0.5 [bulk]=1.5 [bulk-4]=1 [bulk-64]=1
-			[bulk-256k]=1 [bulk-own]=0.7 [connrate]=0.7 [paced]=1
-			[pace]=4 [memory]=1 [loss]=3)
-		repeat=([3k]=3 [510k]=2 [26m]=1)
+		rounds=4 delay_rounds=3 ups=15 compilations=5
+		seconds=([pingpong]=0.6 [pingpong-1k]=0.3 [pingpong-16k]=0.3
+			[pingpong-1cpu]=0.5 [bulk]=1.5 [bulk-4]=0.8
+			[bulk-64]=0.8 [bulk-256k]=1 [bulk-own]=0.7
+			[connrate]=0.6 [paced]=1 [step]=0.4 [memory]=1
+			[loss]=2)
+		repeat=([3k]=2 [510k]=2 [26m]=1)
 		;;
 	quick)
-		systems=(plain pass pass-tc xdp tc udplite udplite-tc message
+		systems=(plain pass pass-tc xdp xdp-strict tc udplite udplite-tc message
 			message-udplite copying fou)
 		workloads=(pingpong pingpong-1cpu pingpong-16k bulk bulk-256k
 			bulk-64 connrate paced pace memory delay files bpf
@@ -38,8 +40,9 @@ choose_mode()
 		seconds=([pingpong]=0.3 [pingpong-16k]=0.2 [pingpong-1cpu]=0.3
 			[pingpong-1k]=0.2 [bulk]=1 [bulk-4]=1 [bulk-64]=1
 			[bulk-256k]=1 [bulk-own]=0.5 [connrate]=0.3 [paced]=0.3
-			[pace]=3 [memory]=1 [loss]=2)
+			[step]=0.3 [memory]=1 [loss]=2)
 		repeat=([3k]=1 [510k]=1 [26m]=1)
+		kept_files="3k 510k"
 		;;
 	guest)
 		systems=(plain pass pass-tc xdp tc udplite udplite-tc message
@@ -50,7 +53,7 @@ choose_mode()
 		seconds=([pingpong]=2 [pingpong-16k]=1 [pingpong-1cpu]=1
 			[pingpong-1k]=1 [bulk]=2 [bulk-4]=2 [bulk-64]=2
 			[bulk-256k]=2 [bulk-own]=1 [connrate]=1 [paced]=2
-			[pace]=6 [memory]=5 [loss]=3)
+			[step]=1 [memory]=5 [loss]=3)
 		repeat=([3k]=1 [510k]=1 [26m]=1)
 		pace=20000000 held=50 limit=300
 		message_options="--message-memory 32M --flows 20000"
@@ -77,11 +80,12 @@ nominal()
 
 	n=$(measured_on "$1" | wc -l)
 	case $1 in
-	files) s=$((repeat[3k] * 1 + repeat[510k] * 2 + repeat[26m] * 6)) ;;
-	loss) s=$(awk -v s="${seconds[loss]}" 'BEGIN { print 4 * s + 5 }') ;;
+	files) s=$((repeat[3k] + repeat[510k] * 2 + repeat[26m] * 3)) ;;
+	loss) s=$(awk -v s="${seconds[loss]}" 'BEGIN { print 4 * s + 3 }') ;;
+	pace) s=$(awk -v s="${seconds[step]}" 'BEGIN { print 9 * s + 3 }') ;;
 	*) s=${seconds[$1]} ;;
 	esac
-	awk -v n="$n" -v s="$s" 'BEGIN { print n * (s + 0.4) }'
+	awk -v n="$n" -v s="$s" 'BEGIN { print n * (s + 0.3) }'
 }
 
 sum()
@@ -90,7 +94,8 @@ sum()
 		printf "%d", s }' "$@"
 }
 
-# Which of the wanted workloads measure_rounds does, and how long all will take
+# Which of the wanted workloads measure_rounds does, and how long all will take.
+# Labs and costs are some seconds each.
 plan()
 {
 	local w i
@@ -98,7 +103,15 @@ plan()
 	here_workloads=()
 	for w in "${workloads[@]}"; do
 		case $w in
-		delay | files | loss | bpf | compile | load) ;;
+		delay) ;;
+		files | loss)
+			for ((i = 0; i < delay_rounds; i++)); do
+				expected=$(sum "$expected" "$(nominal "$w")")
+			done
+			;;
+		bpf) expected=$((expected + 2 * ${#systems[@]})) ;;
+		load) expected=$((expected + ups)) ;;
+		compile) expected=$((expected + 3 * (compilations + 1))) ;;
 		*)
 			here_workloads+=("$w")
 			for ((i = 0; i < rounds; i++)); do
@@ -107,18 +120,19 @@ plan()
 			;;
 		esac
 	done
-	for w in files loss; do
-		for ((i = 0; i < delay_rounds; i++)); do
-			! is_wanted $w ||
-				expected=$(sum "$expected" "$(nominal $w)")
-		done
-	done
+	expected=$((expected + 2 * ${#systems[@]} + 10))
 	started=$SECONDS
 }
 
 did()
 {
 	done_so_far=$(sum "$done_so_far" "$(nominal "$1")")
+}
+
+# did_seconds N: what has no rounds
+did_seconds()
+{
+	done_so_far=$((done_so_far + $1))
 }
 
 # Elapsed, and how much more at the rate so far

@@ -2,7 +2,7 @@
 # What is compared: a lab for each, with its programs and servers.
 # shellcheck shell=bash
 
-all_systems=(plain pass pass-tc segmented xdp tc udplite udplite-headers
+all_systems=(plain pass pass-tc segmented xdp xdp-strict tc udplite udplite-headers
 	udplite-tc message message-udplite copying fou)
 hosts=(client server)
 declare -A lab_of=()
@@ -11,6 +11,7 @@ cgroups=
 # What shunt is told in these
 declare -A up_options=(
 	[xdp]="--ingress xdp"
+	[xdp-strict]="--ingress xdp --strict"
 	[tc]="--ingress tc"
 	[udplite]="--ingress xdp --default udplite"
 	[udplite-headers]="--ingress xdp --default udplite --coverage headers"

@@ -6,28 +6,28 @@ all_workloads=(pingpong pingpong-1k pingpong-16k pingpong-1cpu bulk bulk-4
 	bulk-64 bulk-256k bulk-own connrate paced pace memory
 	delay files loss bpf compile load)
 
-segment_systems="xdp tc udplite udplite-headers udplite-tc"
-pass_systems="pass pass-tc segmented"
-message_systems="message message-udplite copying"
+passing="pass pass-tc"
+segment="xdp tc udplite udplite-tc"
+message="message message-udplite"
 declare -A systems_of=(
-	[pingpong]="${all_systems[*]}"
-	[pingpong-1k]="${all_systems[*]}"
-	[pingpong-16k]="${all_systems[*]}"
+	[pingpong]="plain $passing $segment udplite-headers $message copying fou"
+	[pingpong-1k]="plain $passing $segment $message copying fou"
+	[pingpong-16k]="plain $passing $segment $message copying fou"
 	# A proxy would be on the other CPU
-	[pingpong-1cpu]="plain $pass_systems $segment_systems fou"
+	[pingpong-1cpu]="plain $passing $segment udplite-headers fou"
 	# The message path leaves these to TCP; copying loses bytes for good.
-	[bulk]="plain $pass_systems $segment_systems message message-udplite fou"
-	[bulk-4]="plain $pass_systems $segment_systems message message-udplite fou"
-	[bulk-64]="plain $pass_systems $segment_systems message message-udplite fou"
-	[bulk-256k]="plain $pass_systems $segment_systems fou"
-	[bulk-own]="plain $pass_systems $segment_systems fou"
-	[connrate]="plain $pass_systems $segment_systems message message-udplite fou"
-	[paced]="plain pass-tc tc $message_systems fou"
-	[pace]="plain tc $message_systems fou"
-	[memory]="plain xdp tc udplite $message_systems"
-	[files]="plain $segment_systems $message_systems fou"
-	[loss]="plain $segment_systems message message-udplite fou"
-	[bpf]="pass pass-tc $segment_systems message message-udplite"
+	[bulk]="plain $passing segmented $segment udplite-headers $message fou"
+	[bulk-4]="plain $passing $segment $message fou"
+	[bulk-64]="plain $passing $segment $message fou"
+	[bulk-256k]="plain $passing segmented xdp-strict $segment udplite-headers fou"
+	[bulk-own]="plain $passing $segment fou"
+	[connrate]="plain $passing $segment $message fou"
+	[paced]="plain pass-tc tc $message copying fou"
+	[pace]="plain tc $message copying fou"
+	[memory]="plain xdp tc udplite $message copying"
+	[files]="plain $segment $message copying fou"
+	[loss]="plain $segment $message fou"
+	[bpf]="$passing $segment xdp-strict udplite-headers $message"
 )
 
 is_wanted()
@@ -45,9 +45,18 @@ measured_on()
 	done
 }
 
+# in_turn ROUND SYSTEM...: beginning with another one in each round
+in_turn()
+{
+	local n=$((($1 - 1) % ($# - 1)))
+
+	shift
+	echo "${@:n+1}" "${@:1:n}"
+}
+
 # ---- one sample ----
 
-# workload_command SYSTEM WORKLOAD [ARG]: sets the array workload
+# workload_command SYSTEM WORKLOAD [ARG [KEY-OF-SECONDS]]: sets the array workload
 workload_command()
 {
 	local s=$1 w=$2 to prefix
@@ -78,7 +87,7 @@ workload_command()
 		;;
 	paced)
 		workload=("$bin/stream" paced "$to" 7004 "${3:-$pace}"
-			-t "${seconds[paced]}")
+			-t "${seconds[${4:-paced}]}")
 		;;
 	memory) workload=("$bin/stream" hold "$to" 7004 "$held") ;;
 	file-*)
@@ -133,14 +142,14 @@ is_message()
 	[[ $1 = message* ]]
 }
 
-# sample SYSTEM WORKLOAD ROUND [ARG]: what it printed is left in $data. That a
+# sample SYSTEM WORKLOAD ROUND [ARG...]: what it printed is left in $data. That a
 # sample failed is said, and the run goes on; at its end it is an error.
 sample()
 {
 	local s=$1 w=$2 round=$3 router before='' after='' workload status=0 g
 	local groups=()
 
-	workload_command "$s" "$w" "${4-}"
+	workload_command "$s" "$w" "${@:4}"
 	for g in client server client-proxy server-proxy; do
 		groups+=("$g=$cgroups/$s-$g")
 	done
@@ -187,7 +196,7 @@ find_pace()
 	local -A kept=()
 
 	for ((i = 0; i < 12; i++)); do
-		sample "$s" paced "$round" "$rate" # into raw.jsonl
+		sample "$s" paced "$round" "$rate" step # into raw.jsonl
 		sed -i '$s/"workload":"paced"/"workload":"step"/' \
 			"$dir/raw.jsonl"
 		if [ -n "$data" ] && is_sustained "$s"; then
@@ -233,7 +242,8 @@ measure_rounds()
 	for ((round = 1; round <= rounds; round++)); do
 		for w in "${here_workloads[@]}"; do
 			progress "round $round of $rounds: $w"
-			for s in $(measured_on "$w"); do
+			# shellcheck disable=SC2046
+			for s in $(in_turn "$round" $(measured_on "$w")); do
 				case $w in
 				pace) find_pace "$s" "$round" ;;
 				*) sample "$s" "$w" "$round" ;;
