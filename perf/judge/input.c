@@ -79,16 +79,22 @@ static void add_usage(struct usage *u, json_t *line)
 	u->payload += num(json_object_get(line, "data"), "payload");
 }
 
-/* What is not measured as such: CPU seconds per gigabyte */
+/* What is not measured as such: CPU seconds per gigabyte, of client, server and
+ * their proxies */
 static void derive(json_t *line)
 {
-	json_t *data = json_object_get(line, "data");
-	json_t *cpus = json_object_get(json_object_get(line, "cpu"), "cpus");
-	double per_gb =
-		num(cpus, "busy_us") / 1e6 / (num(data, "payload") / 1e9);
+	json_t *data = json_object_get(line, "data"), *group;
+	double us = 0, gb = num(data, "payload") / 1e9;
+	const char *name;
 
-	if (!isnan(per_gb) && !isinf(per_gb))
-		json_object_set_new(data, "cpu_s_per_gb", json_real(per_gb));
+	json_object_foreach (
+		json_object_get(json_object_get(line, "cpu"), "cgroups"), name,
+		group) {
+		us += num(group, "user_us") + num(group, "system_us");
+	}
+	if (us > 0 && gb > 0)
+		json_object_set_new(data, "cpu_s_per_gb",
+				    json_real(us / 1e6 / gb));
 }
 
 static void add_sample(json_t *line)

@@ -90,7 +90,7 @@ const struct group groups[] = {
 	 {RATE, MEMORY},
 	 2},
 	{"A paced writer (16 KB writes)", {PACE, PACED, CPU_PACED}, 3},
-	{"CPU seconds per gigabyte, all CPUs, softirqs and router included",
+	{"CPU seconds per gigabyte, of client, server and their proxies",
 	 {CPU_BULK, CPU_BULK_64, CPU_PACED},
 	 3},
 	{"Loss, at 50 ms", {LOSS_01, LOSS_1, LOSS_RTT_01, LOSS_RTT_1}, 4},

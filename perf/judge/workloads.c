@@ -220,10 +220,12 @@ void print_cpu(FILE *f)
 	    isnan(summarise(&values[CPU_PACED][PLAIN]).median))
 		return;
 	fputs("### CPU seconds per gigabyte, by who spends them\n\n"
-	      "user + system of each cgroup. Time in softirqs belongs to no "
-	      "cgroup, or to whom they\ninterrupt; it is in what idle time "
-	      "leaves of all CPUs (*busy*), with the router's share and\nwith "
-	      "all else that this machine did.\n\n"
+	      "user + system of each cgroup: system calls, and softirqs that "
+	      "run in them. Softirqs that\ninterrupt an idle CPU, or run in "
+	      "ksoftirqd, belong to no cgroup. They are in *busy*, what\nidle "
+	      "time leaves of all CPUs, with the router's share and with all "
+	      "else that this machine did:\nthat means something on a quiet "
+	      "machine only.\n\n"
 	      "| workload | system | client | its proxy | server | its proxy | "
 	      "softirq, all CPUs | busy, all CPUs |\n"
 	      "|---|---|---:|---:|---:|---:|---:|---:|\n",

@@ -39,7 +39,7 @@ choose_mode()
 		rounds=1 delay_rounds=1 ups=5 compilations=1
 		seconds=([pingpong]=0.3 [pingpong-16k]=0.2 [pingpong-1cpu]=0.3
 			[pingpong-1k]=0.2 [bulk]=1 [bulk-4]=1 [bulk-64]=1
-			[bulk-256k]=1 [bulk-own]=0.5 [connrate]=0.3 [paced]=0.3
+			[bulk-256k]=1 [bulk-own]=0.5 [connrate]=0.3 [paced]=0.6
 			[step]=0.3 [memory]=1 [loss]=2)
 		repeat=([3k]=1 [510k]=1 [26m]=1)
 		kept_files="3k 510k"
