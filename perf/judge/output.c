@@ -36,9 +36,9 @@ static void print_outside_judge(FILE *f)
 		fprintf(f,
 			"Bulk is iperf3's figure; our own writer stands beside "
 			"it (last column of the table): for plain\nTCP %.3f of "
-			"iperf3's (quartiles %.3f-%.3f). It begins in slow "
-			"start as iperf3 does, and runs for\nhalf the time, so "
-			"more of it is slow start. Where they differ beyond "
+			"iperf3's (quartiles %.3f-%.3f). It runs for a shorter "
+			"time, so more of it is slow start. Where they differ "
+			"beyond "
 			"their quartiles it is said above.\n",
 			ratio(&values[BULK_OWN][PLAIN], &values[BULK][PLAIN])
 				.median,

@@ -14,6 +14,7 @@ kept_files="3k 510k 26m"
 limit=60 # seconds that no sample takes
 message_options=
 
+# iperf3's (bulk, loss) are whole seconds.
 declare -A seconds repeat
 
 choose_mode()
@@ -24,8 +25,8 @@ choose_mode()
 		workloads=("${all_workloads[@]}")
 		rounds=4 delay_rounds=3 ups=15 compilations=5
 		seconds=([pingpong]=0.6 [pingpong-1k]=0.3 [pingpong-16k]=0.3
-			[pingpong-1cpu]=0.5 [bulk]=1.5 [bulk-4]=0.8
-			[bulk-64]=0.8 [bulk-256k]=1 [bulk-own]=0.7
+			[pingpong-1cpu]=0.5 [bulk]=2 [bulk-4]=1
+			[bulk-64]=1 [bulk-256k]=1 [bulk-own]=1
 			[connrate]=0.6 [paced]=1 [step]=0.4 [memory]=1
 			[loss]=2)
 		repeat=([3k]=2 [510k]=2 [26m]=1)
