@@ -46,15 +46,15 @@ choose_mode()
 		kept_files="3k 510k"
 		;;
 	guest)
-		systems=(plain pass pass-tc xdp tc udplite udplite-tc message
-			message-udplite copying fou)
+		systems=(plain pass xdp tc udplite message message-udplite copying
+			fou)
 		workloads=(pingpong pingpong-1k pingpong-16k bulk bulk-4
 			connrate paced memory delay files loss bpf load)
-		rounds=3 delay_rounds=2 ups=3 compilations=1
-		seconds=([pingpong]=2 [pingpong-16k]=1 [pingpong-1cpu]=1
-			[pingpong-1k]=1 [bulk]=2 [bulk-4]=2 [bulk-64]=2
-			[bulk-256k]=2 [bulk-own]=1 [connrate]=1 [paced]=2
-			[step]=1 [memory]=5 [loss]=3)
+		rounds=2 delay_rounds=1 ups=3 compilations=1
+		seconds=([pingpong]=1 [pingpong-16k]=1 [pingpong-1cpu]=1
+			[pingpong-1k]=1 [bulk]=1 [bulk-4]=1 [bulk-64]=1
+			[bulk-256k]=1 [bulk-own]=1 [connrate]=1 [paced]=1
+			[step]=1 [memory]=5 [loss]=2)
 		repeat=([3k]=1 [510k]=1 [26m]=1)
 		pace=20000000 held=50 limit=300
 		message_options="--message-memory 32M --flows 20000"
