@@ -24,7 +24,9 @@ measure_compilation()
 	progress "compilation, $compilations times"
 	mkdir "$scratch"
 	for o in "${objects[@]}"; do
-		commands[$o]=$(cd "$root" && make -n -j1 V=1 B="$scratch" \
+		# As if no make had called us, which would have it say more.
+		commands[$o]=$(cd "$root" && env -u MAKEFLAGS -u MAKELEVEL \
+			-u MFLAGS make -n -j1 V=1 B="$scratch" \
 			"$scratch/${target[$o]}" 2>/dev/null) ||
 			die "make -n ${target[$o]}: failed"
 		(cd "$root" && set -e && eval "${commands[$o]}") ||
