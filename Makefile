@@ -8,7 +8,8 @@
 #   make check-qemu   on Debian's kernels only: KERNELS="6.1 6.12 7.3"
 #   make check-asan   on this kernel, with ASan and UBSan
 #   make guest KERNEL=7.3   a shell in such a guest
-#   make perf     the benchmark (root)
+#   make perf     the benchmark (root); QUICK=1: a rough idea
+#   make perf-qemu KERNEL=7.3   the same in a guest, emulated
 #   make deps     install the Debian packages all of this needs (root)
 #   make install  into $(DESTDIR)$(PREFIX)
 #   make format | lint | clean
@@ -69,7 +70,7 @@ TEST_LIB := $(patsubst %.c,$(B)/%.o,$(filter-out $(wildcard selftests/test_*.c),
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all tests demo check check-qemu check-asan guest perf deps install \
+.PHONY: all tests demo check check-qemu check-asan guest perf perf-qemu deps install \
 	uninstall format lint clean
 
 all: $(B)/shunt $(B)/shunt-proxy $(B)/testbed-wire $(PERF_BIN) $(PERF_BPF)
@@ -177,10 +178,21 @@ $(addprefix $(B)/selftests/test_message_,fuzz order): %: %.o $(PROXY_LIB)
 deps:
 	testbed/deps install
 
-demo perf:
+demo:
 	@testbed/deps check || testbed/deps install
 	@+$(MAKE) --no-print-directory all
-	@$(if $(filter demo,$@),testbed/demo,perf/run) $(ARGS)
+	@testbed/demo $(ARGS)
+
+# perf/README.md
+perf:
+	@testbed/deps check || testbed/deps install
+	@+$(MAKE) --no-print-directory all $(B)/docs/owd.bpf.o
+	@perf/run $(ARGS)
+
+perf-qemu:
+	@testbed/deps check || testbed/deps install
+	@+$(MAKE) --no-print-directory tests
+	@perf/qemu $(KERNEL) $(ARGS)
 
 # docs/testing.md
 check check-qemu:

@@ -21,7 +21,7 @@
 
 #define PINS	  "/sys/fs/bpf/shunt"
 #define DEVICE	  "eth0"
-#define MAX_PROGS 64
+#define MAX_PROGS 128
 
 /* Where pass_tc is attached: clsact, which every kernel has. */
 #define PASS_HANDLE   1

@@ -158,10 +158,11 @@ static int client(const char *host, const char *port, int conns, double seconds,
 		elapsed = now_ns() - begin;
 	} while (elapsed < seconds * SECOND);
 	printf(json ? "{\"connections\":%llu,\"errors\":%llu,"
-		      "\"per_second\":%.1f}\n"
+		      "\"per_second\":%.1f,\"payload\":%llu}\n"
 		    : "%llu connections, %llu errors, %.1f per second\n",
 	       (unsigned long long)r->done, (unsigned long long)r->errors,
-	       (double)r->done * SECOND / elapsed);
+	       (double)r->done * SECOND / elapsed,
+	       (unsigned long long)r->done * 2 * BYTES);
 	freeaddrinfo(r->to);
 	free(r);
 	return 0;

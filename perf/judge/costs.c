@@ -11,7 +11,7 @@ struct cost bpf_cost(enum system s, const char *workload, const char *hosts,
 
 	json_object_foreach (all, name, one) {
 		slash = strchr(name, '/');
-		if (!slash || strcmp(slash + 1, prog) ||
+		if (!slash || (prog && strcmp(slash + 1, prog)) ||
 		    !memmem(hosts, strlen(hosts), name, slash - name))
 			continue;
 		sum.runs += num(one, "runs");
@@ -28,6 +28,13 @@ double mean_ns(enum system s, const char *workload, const char *hosts,
 	return c.runs ? c.ns / c.runs : NAN;
 }
 
+double bpf_per_byte(enum system s, const char *workload)
+{
+	json_t *during = find("bpf-during", systems[s].key, workload);
+
+	return bpf_cost(s, workload, BOTH, NULL).ns / num(during, "payload");
+}
+
 double bytes_per_flow(void)
 {
 	json_t *maps = find("maps", NULL, NULL);
@@ -38,15 +45,50 @@ double bytes_per_flow(void)
 	       num(index, "max_entries");
 }
 
+static void print_proxies(FILE *f)
+{
+	json_t *line, *data;
+	bool any = false;
+	size_t i;
+
+	json_array_foreach (lines, i, line) {
+		if (!is(line, "kind", "proxy"))
+			continue;
+		if (!any)
+			fputs("Memory of the proxies, all processes of a host, "
+			      "after the run:\n\n"
+			      "| system | host | resident | locked | pinned |\n"
+			      "|---|---|---:|---:|---:|\n",
+			      f);
+		any = true;
+		data = json_object_get(line, "data");
+		fprintf(f, "| %s | %s | %.1f MB | %.1f MB | %.1f MB |\n",
+			text(line, "system"), text(line, "workload"),
+			num(data, "rss") / 1024, num(data, "locked") / 1024,
+			num(data, "pinned") / 1024);
+	}
+	fputs(any ? "\n" : "", f);
+}
+
 void print_costs(FILE *f)
 {
+	bool any = find("bpf", NULL, NULL);
 	json_t *line, *one;
 	const char *name;
 	size_t i;
 
-	fputs("| workload | system | host/program | runs | mean |\n"
-	      "|---|---|---|---:|---:|\n",
-	      f);
+	if (!isnan(bytes_per_flow()))
+		fprintf(f,
+			"Flow table: %.1f bytes of kernel memory per flow.\n\n",
+			bytes_per_flow());
+	print_proxies(f);
+	if (any)
+		fputs("Run time of BPF programs (kernel statistics, their own "
+		      "cost included; tail calls count\nfor the program that "
+		      "makes them; those that ran 100 times and more):\n\n"
+		      "| workload | system | host/program | runs | mean |\n"
+		      "|---|---|---|---:|---:|\n",
+		      f);
 	json_array_foreach (lines, i, line) {
 		if (!is(line, "kind", "bpf"))
 			continue;
@@ -58,5 +100,5 @@ void print_costs(FILE *f)
 				name, num(one, "runs"), num(one, "mean_ns"));
 		}
 	}
-	fputc('\n', f);
+	fputs(any ? "\n" : "", f);
 }

@@ -16,16 +16,26 @@ static struct summary compile_ms(const char *object)
 	return summarise(&s);
 }
 
-struct summary up_ms(void)
+static struct summary up(const char *key)
 {
 	json_t *all = find("load", NULL, "up"), *one;
 	struct series s = {};
 	size_t i;
 
 	json_array_foreach (all, i, one) {
-		add(&s, json_number_value(one) / 1000);
+		add(&s, num(one, key) * 1000);
 	}
 	return summarise(&s);
+}
+
+struct summary up_ms(void)
+{
+	return up("wall_s");
+}
+
+struct summary up_cpu_ms(void)
+{
+	return up("cpu_s");
 }
 
 struct summary add_ms(const char *transport)
@@ -44,7 +54,6 @@ struct summary add_ms(const char *transport)
 
 #define SMALL "pingpong-1cpu"
 #define BULKY "bulk-256k"
-#define BOTH  "client server"
 
 struct redirection {
 	double ns, net; /* of the statistics' own cost */
@@ -78,7 +87,7 @@ static struct redirection encap(enum system s, const char *workload,
 			   bpf_cost(s, workload, hosts, "shunt_hop")};
 
 	return per_packet(c, 2, fmax(c[1].runs, c[0].runs - c[1].runs),
-			  mean_ns(PASS, workload, hosts, "pass_tc"));
+			  mean_ns(PASS_TC, workload, hosts, "pass_tc"));
 }
 
 /* At XDP each packet is seen; behind it those of GRO, by the slow path, which
@@ -92,7 +101,7 @@ static struct redirection decap(enum system s, const char *workload,
 
 	if (tc.runs)
 		return per_packet(&tc, 1, tc.runs,
-				  mean_ns(PASS, workload, hosts, "pass_tc"));
+				  mean_ns(PASS_TC, workload, hosts, "pass_tc"));
 	return per_packet(c, 2, c[0].runs,
 			  mean_ns(PASS, workload, hosts, "pass_xdp"));
 }
@@ -123,7 +132,8 @@ void fill_redirection(struct table *t)
 	for (int c = 0; c < N_OPERATIONS; c++)
 		t->head[c + 1] = operations[c].name;
 	for (size_t i = 0; i < N_REDIRECTING; i++) {
-		set(t, 0, "%s", systems[redirecting[i]].name);
+		if (!find("bpf", systems[redirecting[i]].key, NULL))
+			continue;
 		for (int c = 0; c < N_OPERATIONS; c++) {
 			struct redirection r = operations[c].of(
 				redirecting[i], operations[c].workload,
@@ -131,7 +141,7 @@ void fill_redirection(struct table *t)
 
 			set(t, c + 1, "%.0f ns (%.0f)", r.ns, r.net);
 		}
-		t->rows++;
+		set_system(t, redirecting[i]);
 	}
 }
 
@@ -167,6 +177,8 @@ void fill_table2(struct table *t)
 		struct summary v = row(i);
 		int d = v.median < 100;
 
+		if (isnan(v.median))
+			continue;
 		set(t, 0, "%s", rows[i].name);
 		set(t, 1, "%s", rows[i].paper);
 		set(t, 2, "%.*f ms", d, v.median);

@@ -11,10 +11,17 @@
 
 static const char usage[] =
 	"usage: report make [--strict] DIR\n"
+	"       report compare [--threshold PERCENT] A B\n"
+	"       report rows DIR\n"
 	"       report iperf3 <OUTPUT\n"
 	"       report meta KEY=VALUE...\n"
-	"  make    from DIR/raw.jsonl: DIR/results.json, DIR/report.md, and a\n"
+	"  make    from DIR/raw.jsonl, or what DIR/results.json has of it:\n"
+	"          DIR/results.json, DIR/report.md, data for pictures, and a\n"
 	"          table; --strict: exit 3 when a target was missed\n"
+	"  compare what changed beyond the noise from A to B, both "
+	"directories;\n"
+	"          exit 1 if something is worse by more than so much (5)\n"
+	"  rows    the five rows of targets that README.md quotes\n"
 	"  iperf3  the figures of `iperf3 -J`, on one line\n"
 	"  meta    a line of raw.jsonl that says where it was measured\n";
 
@@ -28,6 +35,7 @@ static int make(const char *dir, bool strict)
 	find_doubts();
 	write_json(dir);
 	write_markdown(dir);
+	write_plots(dir);
 	fill_targets(&t);
 	print_plain(&t, stdout);
 	for (int i = 0; i < n_warnings; i++)
@@ -52,8 +60,9 @@ static int iperf3(void)
 	end = json_object_get(all, "end");
 	cpu = json_object_get(end, "cpu_utilization_percent");
 	line = json_pack(
-		"{s:f, s:f, s:f, s:f}", "bits_per_second",
+		"{s:f, s:f, s:f, s:f, s:f}", "bits_per_second",
 		num(json_object_get(end, "sum_received"), "bits_per_second"),
+		"payload", num(json_object_get(end, "sum_received"), "bytes"),
 		"retransmits",
 		num(json_object_get(end, "sum_sent"), "retransmits"),
 		"cpu_client_percent", num(cpu, "host_total"),
@@ -82,12 +91,47 @@ static int print_meta(int argc, char **argv)
 	return 0;
 }
 
+static int rows(const char *dir)
+{
+	struct table t;
+
+	read_lines(dir);
+	find_targets();
+	fill_rows(&t);
+	printf("Measured %.4s-%.2s-%.2s, %s, load %s; %s:\n\n",
+	       text(meta, "date"), text(meta, "date") + 4,
+	       text(meta, "date") + 6, text(meta, "mode"),
+	       text(meta, "load_before"), text(meta, "kernel"));
+	print_markdown(&t, stdout);
+	return 0;
+}
+
+static int compare(int argc, char **argv)
+{
+	double threshold = 5;
+
+	if (argc == 4 && !strcmp(argv[0], "--threshold")) {
+		threshold = number(argv[1], 0, 1000);
+		argv += 2;
+		argc -= 2;
+	}
+	if (argc != 2 || argv[0][0] == '-') {
+		fputs(usage, stderr);
+		return 2;
+	}
+	return compare_runs(argv[0], argv[1], threshold);
+}
+
 int main(int argc, char **argv)
 {
 	bool strict = argc == 4 && !strcmp(argv[2], "--strict");
 
 	if (argc == 3 + strict && !strcmp(argv[1], "make"))
 		return make(argv[argc - 1], strict);
+	if (argc >= 2 && !strcmp(argv[1], "compare"))
+		return compare(argc - 2, argv + 2);
+	if (argc == 3 && !strcmp(argv[1], "rows"))
+		return rows(argv[2]);
 	if (argc == 2 && !strcmp(argv[1], "iperf3"))
 		return iperf3();
 	if (argc > 2 && !strcmp(argv[1], "meta"))

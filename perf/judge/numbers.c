@@ -2,13 +2,20 @@
 /* Medians, quartiles, ratios. */
 #include "judge.h"
 
+void put(struct series *s, int round, double v)
+{
+	if (round < 1 || round > MAX_VALUES) {
+		errno = 0;
+		die("round %d: at most %d", round, MAX_VALUES);
+	}
+	while (s->n < round)
+		s->v[s->n++] = NAN;
+	s->v[round - 1] = v;
+}
+
 void add(struct series *s, double v)
 {
-	if (s->n == MAX_VALUES) {
-		errno = 0;
-		die("more than %d rounds", MAX_VALUES);
-	}
-	s->v[s->n++] = v;
+	put(s, s->n + 1, v);
 }
 
 static int compare(const void *a, const void *b)
@@ -31,8 +38,11 @@ static double quantile(const struct series *sorted, double q)
 
 struct summary summarise(const struct series *series)
 {
-	struct series s = *series;
+	struct series s = {};
 
+	for (int i = 0; i < series->n; i++)
+		if (!isnan(series->v[i]))
+			add(&s, series->v[i]);
 	if (!s.n)
 		return (struct summary){NAN, NAN, NAN, NAN, NAN};
 	qsort(s.v, s.n, sizeof(s.v[0]), compare);
@@ -40,7 +50,6 @@ struct summary summarise(const struct series *series)
 				quantile(&s, 0.75), s.v[0], s.v[s.n - 1]};
 }
 
-/* Round by round, so that what drifts from round to round drops out. */
 struct summary ratio(const struct series *a, const struct series *b)
 {
 	struct series r = {};
@@ -48,4 +57,13 @@ struct summary ratio(const struct series *a, const struct series *b)
 	for (int i = 0; i < a->n && i < b->n; i++)
 		add(&r, a->v[i] / b->v[i]);
 	return summarise(&r);
+}
+
+struct summary difference(const struct series *a, const struct series *b)
+{
+	struct series d = {};
+
+	for (int i = 0; i < a->n && i < b->n; i++)
+		add(&d, a->v[i] - b->v[i]);
+	return summarise(&d);
 }

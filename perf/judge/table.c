@@ -38,3 +38,9 @@ void print_markdown(const struct table *t, FILE *f)
 	}
 	fputc('\n', f);
 }
+
+void set_system(struct table *t, enum system s)
+{
+	set(t, 0, "%s", systems[s].name);
+	t->rows++;
+}
