@@ -399,6 +399,10 @@ struct proxy {
 	struct ring_buffer *events;
 	struct op events_op, redirect_op, accept_op;
 	uint64_t tick_ns; /* when the next one is due */
+	/* ring.c */
+	struct op timer_op;
+	struct __kernel_timespec timer;
+	uint64_t timer_ns; /* what it is set to; UINT64_MAX: none is */
 
 	struct slab *slabs, *free_slabs;
 	struct slab *buffers;
