@@ -103,10 +103,10 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		stream_demote(px, st);
 		return 0;
 	case RETREAT:
-		stream_retreat(px, st);
+		enrol_retreat(px, st);
 		return 0;
 	case LEFT:
-		stream_left(px, st);
+		enrol_left(px, st);
 		return 0;
 	case NEVER:
 		stream_never(px, st);

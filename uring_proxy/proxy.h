@@ -170,8 +170,6 @@ uint64_t stream_read(const struct stream *st);
 /* All that a stream still waits for, once a tick. */
 void streams_tick(struct proxy *px);
 /* May we promote our direction? */
-void stream_retreat(struct proxy *px, struct stream *st);
-void stream_left(struct proxy *px, struct stream *st);
 void stream_try_promote(struct stream *st);
 /* Is it the path's turn, after what TCP brought before? */
 void stream_turn(struct proxy *px, struct stream *st);
@@ -189,6 +187,16 @@ void stream_maybe_free(struct proxy *px, struct stream *st);
 void streams_abort_peer(struct proxy *px, struct peer *p, const char *why);
 /* Everything again that a new channel has to know. */
 void streams_resync(struct proxy *px, struct peer *p);
+
+/* ---- enrol.c: into the sockmap and out of it ---- */
+
+void enrol_tick(struct proxy *px, struct stream *st);
+/* Out of it, and TCP may go on, if all that has to be is over. */
+void enrol_release(struct proxy *px, struct stream *st);
+/* The peer's socket is enrolled, and waits for ours. */
+void enrol_retreat(struct proxy *px, struct stream *st);
+/* Ours is alone, so that it may leave again. */
+void enrol_left(struct proxy *px, struct stream *st);
 
 /* ---- redirect.c: the redirection socket ---- */
 
