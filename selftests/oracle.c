@@ -138,6 +138,18 @@ static bool udplite_fine(const struct ip *o, uint32_t headers, bool partial)
 	return udplite_good(copy);
 }
 
+/* An empty segment of a flow, in plain TCP, that says PSH (wire-format.md). */
+static bool is_sync(const struct pkt *in, const struct ip *o,
+		    const struct known *k, int n)
+{
+	const uint8_t *t = o->at + o->hlen;
+
+	return t + 20 <= in->b + in->len && (t[13] & PSH) &&
+	       !(t[13] & (SYN | FIN | RST)) &&
+	       o->total == o->hlen + (t[12] >> 4) * 4u &&
+	       find_flow(o, get16(t), get16(t + 2), k, n);
+}
+
 enum fate oracle(const struct pkt *in, bool xdp, const struct known *k, int n)
 {
 	uint32_t l3, headers = 0;
@@ -150,6 +162,8 @@ enum fate oracle(const struct pkt *in, bool xdp, const struct known *k, int n)
 	if (!l3)
 		return FATE_PASS;
 	o = read_ip(in->b + l3, in->len - l3, v6);
+	if (o.proto == 6 && o.hlen && is_sync(in, &o, k, n))
+		return o.whole && o.sum_good ? FATE_DROP : FATE_DROP_OR_PASS;
 	if (!o.whole || !o.sum_good || (o.proto != 17 && o.proto != UDPLITE) ||
 	    o.hlen != (v6 ? 40 : 20) || o.total < o.hlen + 8)
 		return FATE_PASS;
@@ -217,8 +231,9 @@ void oracle_take(const struct pkt *in, struct pkt *out)
 
 const char *fate_name(enum fate f)
 {
-	static const char *const names[] = {"pass", "take", "drop", "probe",
-					    "take or pass"};
+	static const char *const names[] = {"pass",	    "take",
+					    "drop",	    "probe",
+					    "take or pass", "drop or pass"};
 
 	return names[f];
 }

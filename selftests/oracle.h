@@ -16,6 +16,8 @@ enum fate {
 	/* An inner IPv4 header with options and a wrong checksum: the stack
 	 * will look at it again, so it may come out or not. */
 	FATE_TAKE_OR_PASS,
+	/* It would be dropped if it were not damaged; the stack will see. */
+	FATE_DROP_OR_PASS,
 };
 
 /* A flow in the table, by its segments that come in. */
