@@ -62,6 +62,7 @@ static __always_inline enum shunt_enrol look(struct sock *sk, __u32 number)
 static __always_inline enum shunt_enrol enrol(struct sock *sk, __u32 number)
 {
 	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
+	int err;
 
 	if (!s || s->life != SHUNT_STREAM_OPEN)
 		return SHUNT_ENROL_NEVER;
@@ -72,9 +73,16 @@ static __always_inline enum shunt_enrol enrol(struct sock *sk, __u32 number)
 		s->excluded = 1;
 		return SHUNT_ENROL_NEVER;
 	}
-	return bpf_map_update_elem(&message_socks, &number, sk, BPF_ANY)
-		       ? SHUNT_ENROL_LATER
-		       : SHUNT_ENROL_DONE;
+	/* Said before it is so, and asked again behind it: a setsockopt() at
+	 * this moment is refused, or is seen here (sockopt.bpf.c). */
+	s->enrolled = 1;
+	err = bpf_map_update_elem(&message_socks, &number, sk, BPF_ANY);
+	if (!err && !s->excluded)
+		return SHUNT_ENROL_DONE;
+	if (!err)
+		bpf_map_delete_elem(&message_socks, &number);
+	s->enrolled = 0;
+	return err ? SHUNT_ENROL_LATER : SHUNT_ENROL_NEVER;
 }
 
 SEC("iter/bpf_sk_storage_map")

@@ -42,13 +42,17 @@ static __always_inline bool matters(const struct bpf_sockopt *ctx)
 static __always_inline bool exclude(const struct bpf_sockopt *ctx,
 				    struct shunt_stream *s)
 {
-	if (ctx->level == SOL_TCP && promoted(s))
-		return false;
-	if (ctx->level == SOL_SOCKET && ctx->optname == SO_ZEROCOPY &&
-	    s->enrolled)
+	const bool tls = ctx->level == SOL_TCP;
+	/* Not while it is in the sockmap */
+	const bool never = tls || ctx->optname == SO_ZEROCOPY;
+
+	if ((tls && promoted(s)) || (never && s->enrolled))
 		return false;
 	s->excluded = 1;
-	return true;
+	/* It may just be coming in: a full barrier, as there (msg_enrol.bpf.c),
+	 * so that one of us sees the other. */
+	__sync_fetch_and_add(&s->tx, 0);
+	return !never || !s->enrolled;
 }
 
 SEC("cgroup/setsockopt")
