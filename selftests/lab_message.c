@@ -57,6 +57,32 @@ void lab_proxies(struct lab *lab, struct shunt_proxy now[LAB_HOSTS])
 	now[SERVER] = lab_proxy(lab, SERVER);
 }
 
+long lab_proxy_stat(struct lab *lab, enum lab_host host, const char *name)
+{
+	json_t *stats = lab_json(lab, host, "stats");
+	json_t *value = json_object_get(json_object_get(stats, "proxy"), name);
+	long n = value ? json_integer_value(value) : -1;
+
+	if (!value)
+		fprintf(stderr, "# no counter %s\n", name);
+	json_decref(stats);
+	return n;
+}
+
+long lab_mem_available_kb(void)
+{
+	char line[128];
+	long kb = -1;
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
 bool lab_undisturbed(struct lab *lab, const struct shunt_proxy was[LAB_HOSTS])
 {
 	bool ok = true;

@@ -21,6 +21,12 @@ int lab_message_up(struct lab *lab, const char *options, const char *fmt, ...)
 /* The state and counters of the proxy there; all zero: no such thing. */
 struct shunt_proxy lab_proxy(struct lab *lab, enum lab_host host);
 
+/* A counter of it as `shunt stats` shows it, or -1. */
+long lab_proxy_stat(struct lab *lab, enum lab_host host, const char *name);
+
+/* Of this machine: others move it, too. */
+long lab_mem_available_kb(void);
+
 /* Small messages to and fro until both directions take the path: do they? */
 bool lab_promoted(struct lab *lab, const struct lab_pair *pair);
 

@@ -60,20 +60,6 @@ FIXTURE_VARIANT_ADD(message,
 				.domain = AF_INET6,
 				.lossy = true};
 
-/* A counter of the proxy there */
-static long count(struct lab *lab, enum lab_host host, const char *name)
-{
-	json_t *stats = lab_json(lab, host, "stats");
-	json_t *proxy = json_object_get(stats, "proxy");
-	json_t *value = json_object_get(proxy, name);
-	long n = value ? json_integer_value(value) : -1;
-
-	if (!value)
-		fprintf(stderr, "# no counter %s\n", name);
-	json_decref(stats);
-	return n;
-}
-
 FIXTURE_SETUP(message)
 {
 	ASSERT_EQ(0,
@@ -95,8 +81,8 @@ FIXTURE_TEARDOWN(message)
 TEST_F(message, requests_and_responses)
 {
 	struct lab *lab = &self->lab;
-	long up = count(lab, CLIENT, "bytes_tx");
-	long down = count(lab, SERVER, "bytes_tx");
+	long up = lab_proxy_stat(lab, CLIENT, "bytes_tx");
+	long down = lab_proxy_stat(lab, SERVER, "bytes_tx");
 	long sum = 0, most = variant->lossy ? size_here(200 * KB, 20 * KB)
 					    : size_here(MB, 200 * KB);
 
@@ -110,11 +96,11 @@ TEST_F(message, requests_and_responses)
 						    30 + i, sizes[i]));
 			sum += sizes[i];
 		}
-	EXPECT_TOOK_PATH(up, count(lab, CLIENT, "bytes_tx"), sum);
-	EXPECT_TOOK_PATH(down, count(lab, SERVER, "bytes_tx"), sum);
-	EXPECT_EQ(0, count(lab, CLIENT, "demoted"));
-	EXPECT_EQ(0, count(lab, CLIENT, "aborted"));
-	EXPECT_EQ(0, count(lab, SERVER, "aborted"));
+	EXPECT_TOOK_PATH(up, lab_proxy_stat(lab, CLIENT, "bytes_tx"), sum);
+	EXPECT_TOOK_PATH(down, lab_proxy_stat(lab, SERVER, "bytes_tx"), sum);
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "demoted"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "aborted"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, SERVER, "aborted"));
 }
 
 /* shutdown(SHUT_WR) behind messages: the peer reads all, then the end; and
@@ -134,8 +120,8 @@ TEST_F(message, half_close)
 	ASSERT_EQ(0, stream_finish(&late, &in));
 	ASSERT_EQ(0, shutdown(self->p.s, SHUT_WR));
 	EXPECT_TRUE(stream_at_end(self->p.c));
-	EXPECT_EQ(0, count(&self->lab, CLIENT, "aborted"));
-	EXPECT_EQ(0, count(&self->lab, SERVER, "aborted"));
+	EXPECT_EQ(0, lab_proxy_stat(&self->lab, CLIENT, "aborted"));
+	EXPECT_EQ(0, lab_proxy_stat(&self->lab, SERVER, "aborted"));
 }
 
 /* ---- threads ---- */
@@ -203,7 +189,7 @@ TEST_F_TIMEOUT(message, threads_on_one_socket, 120)
 {
 	uint32_t writes =
 		variant->lossy ? size_here(400, 100) : size_here(10000, 300);
-	long up = count(&self->lab, CLIENT, "bytes_tx"), sum = 0;
+	long up = lab_proxy_stat(&self->lab, CLIENT, "bytes_tx"), sum = 0;
 	static char buf[WRITE], want[WRITE];
 	struct writer writer[WRITERS];
 	struct written w;
@@ -229,9 +215,10 @@ TEST_F_TIMEOUT(message, threads_on_one_socket, 120)
 		pthread_join(writer[i].thread, NULL);
 		EXPECT_FALSE(writer[i].failed);
 	}
-	EXPECT_TOOK_PATH(up, count(&self->lab, CLIENT, "bytes_tx"), sum);
-	EXPECT_EQ(0, count(&self->lab, CLIENT, "demoted"));
-	EXPECT_EQ(0, count(&self->lab, CLIENT, "aborted"));
+	EXPECT_TOOK_PATH(up, lab_proxy_stat(&self->lab, CLIENT, "bytes_tx"),
+			 sum);
+	EXPECT_EQ(0, lab_proxy_stat(&self->lab, CLIENT, "demoted"));
+	EXPECT_EQ(0, lab_proxy_stat(&self->lab, CLIENT, "aborted"));
 }
 
 FIXTURE(message_end)
@@ -262,30 +249,16 @@ TEST_F(message_end, unpaced_writer)
 {
 	struct lab *lab = &self->lab;
 	long size = size_here(100 * MB, 10 * MB);
-	long tx = count(lab, CLIENT, "bytes_tx");
+	long tx = lab_proxy_stat(lab, CLIENT, "bytes_tx");
 
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 6, size));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 7, 100));
-	tx = count(lab, CLIENT, "bytes_tx") - tx;
+	tx = lab_proxy_stat(lab, CLIENT, "bytes_tx") - tx;
 	EXPECT_LT(0, tx);
 	EXPECT_GT(size, tx);
-	EXPECT_EQ(1, count(lab, CLIENT, "demoted"));
-	EXPECT_TRUE(BECOMES(count(lab, CLIENT, "charged") ==
-			    count(lab, CLIENT, "released")));
-}
-
-static long mem_available_kb(void)
-{
-	char line[128];
-	long kb = -1;
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb;
+	EXPECT_EQ(1, lab_proxy_stat(lab, CLIENT, "demoted"));
+	EXPECT_TRUE(BECOMES(lab_proxy_stat(lab, CLIENT, "charged") ==
+			    lab_proxy_stat(lab, CLIENT, "released")));
 }
 
 /* Nobody reads: the writer is stopped, and memory with him. */
@@ -293,7 +266,7 @@ static void stalled(struct __test_metadata *_metadata, struct lab *lab,
 		    size_t piece)
 {
 	struct timeval half = {.tv_usec = 500000};
-	long before = mem_available_kb(), demoted, now;
+	long before = lab_mem_available_kb(), demoted, now;
 	static char buf[65536];
 	struct stream in = {.seed = piece};
 	struct lab_pair p;
@@ -301,7 +274,7 @@ static void stalled(struct __test_metadata *_metadata, struct lab *lab,
 
 	ASSERT_EQ(0, lab_pair(lab, &p, AF_INET, PORT + 1));
 	ASSERT_TRUE(lab_promoted(lab, &p));
-	demoted = count(lab, CLIENT, "demoted");
+	demoted = lab_proxy_stat(lab, CLIENT, "demoted");
 	ASSERT_EQ(0, setsockopt(p.c, SOL_SOCKET, SO_SNDTIMEO, &half,
 				sizeof(half)));
 	do {
@@ -310,8 +283,8 @@ static void stalled(struct __test_metadata *_metadata, struct lab *lab,
 		in.to += n > 0 ? n : 0;
 		/* What TCP takes byte by byte takes long. */
 	} while (n > 0 && (piece > 1 || in.to < 100 * (uint64_t)KB));
-	now = mem_available_kb();
-	EXPECT_LT(demoted, count(lab, CLIENT, "demoted"));
+	now = lab_mem_available_kb();
+	EXPECT_LT(demoted, lab_proxy_stat(lab, CLIENT, "demoted"));
 	/* The limit is 4 MB; TCP's own buffers and the noise of a machine come
 	 * on top. Without it: 4.8 KB a message. */
 	EXPECT_GT(4096 + 100 * 1024, before - now);
@@ -319,8 +292,8 @@ static void stalled(struct __test_metadata *_metadata, struct lab *lab,
 	in.fd = p.s;
 	EXPECT_EQ(0, stream_run(&in));
 	lab_pair_close(&p);
-	EXPECT_TRUE(BECOMES(count(lab, CLIENT, "charged") ==
-			    count(lab, CLIENT, "released")));
+	EXPECT_TRUE(BECOMES(lab_proxy_stat(lab, CLIENT, "charged") ==
+			    lab_proxy_stat(lab, CLIENT, "released")));
 }
 
 TEST_F(message_end, reader_that_stops)
@@ -338,15 +311,15 @@ TEST_F(message_end, blackhole)
 	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
 
 	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
-	while (!count(lab, CLIENT, "demoted") && now_us() < end) {
+	while (!lab_proxy_stat(lab, CLIENT, "demoted") && now_us() < end) {
 		ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 8, 20 * KB));
 		ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 9, 20 * KB));
 	}
-	EXPECT_LE(1, count(lab, CLIENT, "demoted"));
-	EXPECT_LE(1, count(lab, CLIENT, "repaired"));
+	EXPECT_LE(1, lab_proxy_stat(lab, CLIENT, "demoted"));
+	EXPECT_LE(1, lab_proxy_stat(lab, CLIENT, "repaired"));
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 10, MB));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 11, MB));
-	EXPECT_EQ(0, count(lab, CLIENT, "aborted"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "aborted"));
 }
 
 static long worker(struct lab *lab, enum lab_host host)
@@ -407,7 +380,7 @@ static void *keep_sending(void *arg)
 static void killed_in_transfer(struct __test_metadata *_metadata,
 			       struct lab *lab, enum lab_host host, int port)
 {
-	long tx = count(lab, CLIENT, "bytes_tx"), pid;
+	long tx = lab_proxy_stat(lab, CLIENT, "bytes_tx"), pid;
 	struct stream out = {.send = true, .seed = 8, .to = UINT64_MAX};
 	struct stream in = {.seed = 8, .to = 300 * KB};
 	struct lab_pair p;
@@ -420,7 +393,7 @@ static void killed_in_transfer(struct __test_metadata *_metadata,
 	in.fd = p.s;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_sending, &out));
 	ASSERT_EQ(0, stream_run(&in));
-	EXPECT_LT(200 * KB, count(lab, CLIENT, "bytes_tx") - tx);
+	EXPECT_LT(200 * KB, lab_proxy_stat(lab, CLIENT, "bytes_tx") - tx);
 	pid = worker(lab, host);
 	ASSERT_LT(1, pid);
 	in.to = UINT64_MAX;

@@ -6,7 +6,7 @@
  * it is delivered. What a proxy makes of single bits is test_message_fuzz.c's.
  */
 #include "harness.h"
-#include "lab.h"
+#include "lab_message.h"
 
 #include <shunt/message.h>
 
@@ -33,32 +33,6 @@ FIXTURE(attack)
 	long refused, delivered;
 };
 
-static long count(struct lab *lab, enum lab_host host, const char *name)
-{
-	json_t *stats = lab_json(lab, host, "stats");
-	json_t *proxy = json_object_get(stats, "proxy");
-	json_t *value = json_object_get(proxy, name);
-	long n = value ? json_integer_value(value) : -1;
-
-	json_decref(stats);
-	return n;
-}
-
-static bool promoted(struct lab *lab, const struct lab_pair *p)
-{
-	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
-
-	while (now_us() < end) {
-		if (stream_through(p->c, p->s, 1, 100) ||
-		    stream_through(p->s, p->c, 2, 100))
-			return false;
-		if (count(lab, CLIENT, "promoted") > 0 &&
-		    count(lab, SERVER, "promoted") > 0)
-			return true;
-	}
-	return false;
-}
-
 FIXTURE_SETUP(attack)
 {
 	struct lab *lab = &self->lab;
@@ -69,9 +43,9 @@ FIXTURE_SETUP(attack)
 	ASSERT_EQ(0, lab_shunt(lab, CLIENT,
 			       "policy add --path message --transport udp"));
 	ASSERT_EQ(0, lab_pair(lab, &self->p, AF_INET, PORT));
-	ASSERT_TRUE(promoted(lab, &self->p));
-	self->refused = count(lab, SERVER, "refused");
-	self->delivered = count(lab, SERVER, "bytes_rx");
+	ASSERT_TRUE(lab_promoted(lab, &self->p));
+	self->refused = lab_proxy_stat(lab, SERVER, "refused");
+	self->delivered = lab_proxy_stat(lab, SERVER, "bytes_rx");
 }
 
 FIXTURE_TEARDOWN(attack)
@@ -85,15 +59,15 @@ static void is_well(struct __test_metadata *_metadata,
 		    FIXTURE_DATA(attack) * self)
 {
 	struct lab *lab = &self->lab;
-	long up = count(lab, CLIENT, "bytes_tx");
+	long up = lab_proxy_stat(lab, CLIENT, "bytes_tx");
 
-	EXPECT_EQ(self->delivered, count(lab, SERVER, "bytes_rx"));
+	EXPECT_EQ(self->delivered, lab_proxy_stat(lab, SERVER, "bytes_rx"));
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 3, 300 * KB));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 4, 300 * KB));
-	EXPECT_EQ(up + 300 * KB, count(lab, CLIENT, "bytes_tx"));
+	EXPECT_EQ(up + 300 * KB, lab_proxy_stat(lab, CLIENT, "bytes_tx"));
 	for (int host = CLIENT; host <= SERVER; host += SERVER - CLIENT) {
-		EXPECT_EQ(0, count(lab, host, "demoted"));
-		EXPECT_EQ(0, count(lab, host, "aborted"));
+		EXPECT_EQ(0, lab_proxy_stat(lab, host, "demoted"));
+		EXPECT_EQ(0, lab_proxy_stat(lab, host, "aborted"));
 	}
 }
 
@@ -166,7 +140,7 @@ TEST_F_TIMEOUT(attack, frames_in_the_name_of_the_peer, 60)
 	send_forged(_metadata, self, CLIENT_IP);
 	/* A byte may make a segment of it, for the stack to refuse; and a
 	 * socket may be full. */
-	EXPECT_TRUE(BECOMES(count(&self->lab, SERVER, "refused") >
+	EXPECT_TRUE(BECOMES(lab_proxy_stat(&self->lab, SERVER, "refused") >
 			    self->refused + sent / 2));
 	is_well(_metadata, self);
 }
@@ -174,7 +148,7 @@ TEST_F_TIMEOUT(attack, frames_in_the_name_of_the_peer, 60)
 TEST_F(attack, frames_of_another_host)
 {
 	send_forged(_metadata, self, "10.77.1.77");
-	EXPECT_EQ(self->refused, count(&self->lab, SERVER, "refused"));
+	EXPECT_EQ(self->refused, lab_proxy_stat(&self->lab, SERVER, "refused"));
 	is_well(_metadata, self);
 }
 
@@ -205,8 +179,8 @@ static void is_refused(struct __test_metadata *_metadata,
 		n = recv(fd, greeting, sizeof(greeting), 0);
 	while (n > 0);
 	EXPECT_TRUE(n == 0 || errno == ECONNRESET);
-	EXPECT_TRUE(
-		BECOMES(count(&self->lab, SERVER, "refused") > self->refused));
+	EXPECT_TRUE(BECOMES(lab_proxy_stat(&self->lab, SERVER, "refused") >
+			    self->refused));
 	close(fd);
 }
 
@@ -246,7 +220,7 @@ TEST_F(attack, rubbish_on_a_control_connection)
 		rubbish[0] |= 0x80; /* longer than any message */
 		send(fd, rubbish, sizeof(rubbish), MSG_NOSIGNAL);
 		is_refused(_metadata, self, fd);
-		self->refused = count(&self->lab, SERVER, "refused");
+		self->refused = lab_proxy_stat(&self->lab, SERVER, "refused");
 	}
 	is_well(_metadata, self);
 }

@@ -5,7 +5,7 @@
  * the same machine. The bytes are right either way, and all are counted.
  */
 #include "harness.h"
-#include "lab.h"
+#include "lab_message.h"
 
 #include <shunt/message.h>
 #include <sys/socket.h>
@@ -34,17 +34,6 @@ FIXTURE_TEARDOWN(copies)
 	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
-/* A counter of the client's proxy */
-static long count(struct lab *lab, const char *name)
-{
-	json_t *stats = lab_json(lab, CLIENT, "stats");
-	json_t *value = json_object_get(json_object_get(stats, "proxy"), name);
-	long n = value ? json_integer_value(value) : -1;
-
-	json_decref(stats);
-	return n;
-}
-
 static bool sent_through(struct lab_pair *p, unsigned seed, size_t size)
 {
 	return !stream_through(p->c, p->s, seed, size) &&
@@ -59,27 +48,32 @@ TEST_F(copies, long_messages)
 	long batches, headers;
 
 	ASSERT_TRUE(BECOMES(sent_through(&self->p, 1, 100) &&
-			    count(lab, "bytes_tx") > 0));
-	ASSERT_LE(0, count(lab, "bytes_copied"));
-	EXPECT_EQ(0, count(lab, "bytes_zc") + count(lab, "bytes_zc_copied"));
+			    lab_proxy_stat(lab, CLIENT, "bytes_tx") > 0));
+	ASSERT_LE(0, lab_proxy_stat(lab, CLIENT, "bytes_copied"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "bytes_zc") +
+			     lab_proxy_stat(lab, CLIENT, "bytes_zc_copied"));
 	for (unsigned i = 0; i < 40; i++)
 		ASSERT_TRUE(sent_through(&self->p, 10 + i, 20 * KB + i * 4999));
-	EXPECT_EQ(0, count(lab, "demoted"));
-	batches = count(lab, "sends");
-	headers = count(lab, "datagrams_tx") * sizeof(struct shunt_frame);
-	EXPECT_LT(40 * 20 * KB, count(lab, "bytes_tx"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "demoted"));
+	batches = lab_proxy_stat(lab, CLIENT, "sends");
+	headers = lab_proxy_stat(lab, CLIENT, "datagrams_tx") *
+		  sizeof(struct shunt_frame);
+	EXPECT_LT(40 * 20 * KB, lab_proxy_stat(lab, CLIENT, "bytes_tx"));
 	/* A batch has many frames, where the window lets it. */
-	EXPECT_GT(count(lab, "datagrams_tx"), 3 * batches);
-	EXPECT_LT(0, count(lab, "bytes_zc") + count(lab, "bytes_zc_copied"));
-	EXPECT_TRUE(BECOMES(count(lab, "bytes_zc") +
-				    count(lab, "bytes_zc_copied") +
-				    count(lab, "bytes_copied") ==
-			    count(lab, "bytes_tx") + headers));
+	EXPECT_GT(lab_proxy_stat(lab, CLIENT, "datagrams_tx"), 3 * batches);
+	EXPECT_LT(0, lab_proxy_stat(lab, CLIENT, "bytes_zc") +
+			     lab_proxy_stat(lab, CLIENT, "bytes_zc_copied"));
+	EXPECT_TRUE(
+		BECOMES(lab_proxy_stat(lab, CLIENT, "bytes_zc") +
+				lab_proxy_stat(lab, CLIENT, "bytes_zc_copied") +
+				lab_proxy_stat(lab, CLIENT, "bytes_copied") ==
+			lab_proxy_stat(lab, CLIENT, "bytes_tx") + headers));
 	/* Having been told, it stops asking. */
-	if (count(lab, "bytes_zc_copied"))
-		EXPECT_GT(count(lab, "bytes_copied"),
-			  count(lab, "bytes_zc") +
-				  count(lab, "bytes_zc_copied"));
+	if (lab_proxy_stat(lab, CLIENT, "bytes_zc_copied"))
+		EXPECT_GT(
+			lab_proxy_stat(lab, CLIENT, "bytes_copied"),
+			lab_proxy_stat(lab, CLIENT, "bytes_zc") +
+				lab_proxy_stat(lab, CLIENT, "bytes_zc_copied"));
 }
 
 LAB_HARNESS_MAIN

@@ -5,7 +5,7 @@
  * the network does to them.
  */
 #include "harness.h"
-#include "lab.h"
+#include "lab_message.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -56,36 +56,6 @@ FIXTURE_VARIANT_ADD(lite,
 				    .domain = AF_INET6,
 				    .damage = true};
 
-/* A counter of the proxy there */
-static long count(struct lab *lab, enum lab_host host, const char *name)
-{
-	json_t *stats = lab_json(lab, host, "stats");
-	json_t *value = json_object_get(json_object_get(stats, "proxy"), name);
-	long n = value ? json_integer_value(value) : -1;
-
-	json_decref(stats);
-	return n;
-}
-
-/* Small messages to and fro until both directions take the path. */
-static bool promoted(struct lab *lab, const struct lab_pair *p)
-{
-	long client = count(lab, CLIENT, "promoted");
-	long server = count(lab, SERVER, "promoted");
-	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
-
-	while (now_us() < end) {
-		if (stream_through(p->c, p->s, 1, 100) ||
-		    stream_through(p->s, p->c, 2, 100))
-			return false;
-		if (count(lab, CLIENT, "promoted") > client &&
-		    count(lab, SERVER, "promoted") > server)
-			return true;
-		usleep(20000);
-	}
-	return false;
-}
-
 /* A counter of the kernel's UDP, of both families */
 static long udp_errors(struct lab *lab, enum lab_host host)
 {
@@ -111,7 +81,7 @@ FIXTURE_SETUP(lite)
 		  lab_shunt(&self->lab, CLIENT,
 			    "policy add --path message --transport udplite"));
 	ASSERT_EQ(0, lab_pair(&self->lab, &self->p, variant->domain, PORT));
-	ASSERT_TRUE(promoted(&self->lab, &self->p));
+	ASSERT_TRUE(lab_promoted(&self->lab, &self->p));
 	if (variant->faults)
 		ASSERT_EQ(0,
 			  lab_do(&self->lab, "fault", "%s", variant->faults));
@@ -144,8 +114,8 @@ TEST_F(lite, requests_and_responses)
 
 	EXPECT_TRUE(lab_flow_on(lab, CLIENT, self->p.c, "udplite", "full"));
 	EXPECT_TRUE(lab_flow_on(lab, SERVER, self->p.s, "udplite", "full"));
-	up = count(lab, CLIENT, "bytes_tx");
-	down = count(lab, SERVER, "bytes_tx");
+	up = lab_proxy_stat(lab, CLIENT, "bytes_tx");
+	down = lab_proxy_stat(lab, SERVER, "bytes_tx");
 	ASSERT_EQ(0, lab_count(lab, &seen));
 	for (int round = 0; round < 4; round++)
 		for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
@@ -158,8 +128,8 @@ TEST_F(lite, requests_and_responses)
 			sum += sizes[i];
 		}
 	ASSERT_EQ(0, lab_count(lab, &seen));
-	EXPECT_LE(sum, count(lab, CLIENT, "bytes_tx") - up);
-	EXPECT_LE(sum, count(lab, SERVER, "bytes_tx") - down);
+	EXPECT_LE(sum, lab_proxy_stat(lab, CLIENT, "bytes_tx") - up);
+	EXPECT_LE(sum, lab_proxy_stat(lab, SERVER, "bytes_tx") - down);
 	EXPECT_ON_UDPLITE(seen, sum);
 	EXPECT_LT(sum / 1500,
 		  lab_stat(lab, CLIENT, "message_udplite_sent") - sent);
@@ -169,10 +139,10 @@ TEST_F(lite, requests_and_responses)
 		EXPECT_TRUE(BECOMES(
 			!stream_through(self->p.c, self->p.s, 50, most) &&
 			udp_errors(lab, SERVER) > damaged &&
-			count(lab, CLIENT, "repaired") > 0));
+			lab_proxy_stat(lab, CLIENT, "repaired") > 0));
 	for (int host = CLIENT; host <= SERVER; host += SERVER - CLIENT) {
-		EXPECT_EQ(0, count(lab, host, "demoted"));
-		EXPECT_EQ(0, count(lab, host, "aborted"));
+		EXPECT_EQ(0, lab_proxy_stat(lab, host, "demoted"));
+		EXPECT_EQ(0, lab_proxy_stat(lab, host, "aborted"));
 	}
 }
 
@@ -195,8 +165,8 @@ FIXTURE_SETUP(both)
 			       "policy add --path message --transport udp"));
 	ASSERT_EQ(0, lab_pair(&self->lab, &self->lite, AF_INET, PORT));
 	ASSERT_EQ(0, lab_pair(&self->lab, &self->udp, AF_INET, PORT + 1));
-	ASSERT_TRUE(promoted(&self->lab, &self->lite));
-	ASSERT_TRUE(promoted(&self->lab, &self->udp));
+	ASSERT_TRUE(lab_promoted(&self->lab, &self->lite));
+	ASSERT_TRUE(lab_promoted(&self->lab, &self->udp));
 }
 
 FIXTURE_TEARDOWN(both)
@@ -237,9 +207,9 @@ TEST_F(both, path_mtu)
 		ASSERT_EQ(0, stream_through(self->lite.c, self->lite.s, i,
 					    30 * KB));
 	EXPECT_LT(0, lab_stat(lab, CLIENT, "icmp_too_big"));
-	EXPECT_EQ(0, count(lab, CLIENT, "demoted"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "demoted"));
 	/* Just what was on its way then. */
-	EXPECT_GT(100 * KB, count(lab, CLIENT, "repaired"));
+	EXPECT_GT(100 * KB, lab_proxy_stat(lab, CLIENT, "repaired"));
 }
 
 /* It is gone: what is under way goes on as UDP. */
@@ -259,7 +229,7 @@ TEST_F(both, transport_removed)
 	ASSERT_EQ(0, lab_count(lab, &seen));
 	EXPECT_LT(300 * KB, seen.udp[TO_SERVER].bytes);
 	EXPECT_EQ(0, seen.udplite[TO_SERVER].packets);
-	EXPECT_EQ(0, count(lab, CLIENT, "demoted"));
+	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "demoted"));
 }
 
 LAB_HARNESS_MAIN

@@ -42,20 +42,6 @@ FIXTURE_TEARDOWN(memory)
 	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
 
-static long mem_available_kb(void)
-{
-	char line[128];
-	long kb = -1;
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return kb;
-}
-
 /* Writes until it can't, then MORE when it can, and ends. */
 struct writer {
 	struct lab_pair p;
@@ -193,7 +179,7 @@ static void stopped(struct __test_metadata *_metadata, struct lab *lab,
 
 	for (int i = 0; i < WRITERS; i++)
 		start(_metadata, lab, listener, &w[i], piece);
-	before = mem_available_kb();
+	before = lab_mem_available_kb();
 	then = now_us();
 	for (int i = 0; i < WRITERS; i++)
 		ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, writer, &w[i]));
@@ -206,22 +192,22 @@ static void stopped(struct __test_metadata *_metadata, struct lab *lab,
 	/* Each asks before it adds. */
 	EXPECT_GE(LIMIT + WRITERS * (piece + SHUNT_MSG_OVERHEAD),
 		  is.charged - is.released);
-	stuck = mem_available_kb();
+	stuck = lab_mem_available_kb();
 	sum = written(w, WRITERS);
 	while (now_us() < then + 1000000ULL * seconds) {
 		ASSERT_TRUE(all_blocked(w, WRITERS));
 		usleep(100000);
 	}
 	EXPECT_EQ(sum, written(w, WRITERS));
-	after = mem_available_kb();
+	after = lab_mem_available_kb();
 	for (int i = 0; i < WRITERS; i++)
 		EXPECT_EQ(0, read_all(&w[i]));
 	EXPECT_TRUE(BECOMES(drained(lab)));
 	/* What was taken then, or has come back now: others on this machine
 	 * have their part in each. */
 	taken = before - stuck;
-	if (taken > mem_available_kb() - after)
-		taken = mem_available_kb() - after;
+	if (taken > lab_mem_available_kb() - after)
+		taken = lab_mem_available_kb() - after;
 	EXPECT_GE(LIMIT / 10 * 11 / 1024, taken);
 	for (int i = 0; i < WRITERS; i++)
 		lab_pair_close(&w[i].p);
