@@ -96,6 +96,9 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx,
 	} else {
 		f = flow_for_stream(k, hs);
 		if (f && number && !open_as(ctx, k, f, number, first)) {
+			bpf_sock_ops_cb_flags_set(
+				ctx, ctx->bpf_sock_ops_cb_flags |
+					     BPF_SOCK_OPS_RTT_CB_FLAG);
 			shunt_count(scratch, SHUNT_CNT_MSG_STREAM);
 			message_event(SHUNT_EV_ENROLLED, number);
 			return;
@@ -116,6 +119,36 @@ static __always_inline bool still_reads(struct bpf_sock *sk)
 	struct sock *full = (void *)bpf_skc_to_tcp_sock(sk);
 
 	return full && BPF_CORE_READ(full, sk_shutdown) == SEND_SHUTDOWN;
+}
+
+#define SOL_TCP		      6
+#define TCP_INFINITE_SSTHRESH 0x7fffffff /* include/net/tcp.h */
+
+/*
+ * What TCP sends again after a demotion has been acknowledged. Each drop of
+ * late_out was a full device to it, so it has halved what was a first window of
+ * ten segments, and would grow from there by one per round trip: 11 MB took
+ * 8 s at 50 ms. It is to find out what the path can do, as at the start. The
+ * option sets the threshold of slow start as well.
+ */
+static __always_inline void stream_resumes(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	int infinite = TCP_INFINITE_SSTHRESH;
+	struct shunt_stream *s;
+	__u32 *of, number;
+
+	of = sk ? bpf_sk_storage_get(&stream_of, sk, NULL, 0) : NULL;
+	if (!of)
+		return;
+	number = *of;
+	s = bpf_map_lookup_elem(&streams, &number);
+	if (!number || !s || !s->tx_open)
+		return;
+	bpf_setsockopt(ctx, SOL_TCP, TCP_BPF_SNDCWND_CLAMP, &infinite,
+		       sizeof(infinite));
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
+					       ~BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
 /*

@@ -254,6 +254,10 @@ static __always_inline void tx_redirect(struct shunt_flow *f)
 	f->reason = SHUNT_REASON_NONE;
 	f->stalls = 0;
 	f->probes = 0;
+	/* What the peer sent before it heard of this is still on its way, in
+	 * plain TCP. Both ends of a long path would doubt each other for it
+	 * again and again, for as long as they talk. */
+	f->rx_tick = 0;
 	if (!(f->flags & SHUNT_F_WAS_ENCAP)) {
 		f->flags |= SHUNT_F_WAS_ENCAP;
 		shunt_count(shunt_scratch(), SHUNT_CNT_REDIRECTED);

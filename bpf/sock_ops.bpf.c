@@ -182,6 +182,9 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		break;
+	case BPF_SOCK_OPS_RTT_CB:
+		stream_resumes(ctx);
+		return 1;
 	case BPF_SOCK_OPS_STATE_CB:
 		state = ctx->args[1];
 		if (state == BPF_TCP_CLOSE || state == BPF_TCP_FIN_WAIT1 ||

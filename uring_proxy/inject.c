@@ -194,6 +194,7 @@ void inject_poke(struct proxy *px, struct stream *st)
 	t->ack_seq = htonl(f->rx_ack);
 	t->doff = 5;
 	t->ack = 1;
+	t->psh = 1; /* a sync, for our ingress: nothing that the peer says */
 	t->window = htons(1); /* smaller than what is known: ignored */
 	sum = add(pseudo(frame.rest, v4, sizeof(*t)), t, sizeof(*t));
 	t->check = htons((uint16_t)~fold(sum));
