@@ -29,8 +29,10 @@ FIXTURE_VARIANT_ADD(far, download){.sender = SERVER};
 
 FIXTURE_SETUP(far)
 {
-	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire delay=25ms",
-				 "--ingress tc --message-path --message-memory 1M"));
+	ASSERT_EQ(
+		0,
+		lab_up_both(&self->lab, "--wire delay=25ms",
+			    "--ingress tc --message-path --message-memory 1M"));
 	lab_spoil(&self->lab);
 	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
 			       "policy add --path message --transport udp"));
