@@ -119,6 +119,7 @@ static int work(const char *pins)
 				messages_send(&px, p, due);
 		}
 		px.tx_work = false;
+		redirect_read(&px);
 		err = ring_round(&px);
 	}
 	if (err)

@@ -213,8 +213,10 @@ int redirect_room(struct proxy *px);
 /* So many bytes have been read into them: 0, or -EPROTO if a record does not
  * begin where it should. */
 int redirect_taken(struct proxy *px, uint32_t n);
-/* Go on reading, if there was no slab. */
 void redirect_tick(struct proxy *px);
+/* Ask for what comes next, if that is not done, and a slab is free: behind what
+ * is to be sent. */
+void redirect_read(struct proxy *px);
 /* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0,
  * -EAGAIN, or an error after which the stream is lost. */
 int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
@@ -411,6 +413,7 @@ struct proxy {
 	struct op timer_op;
 	struct __kernel_timespec timer;
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX: none is */
+	unsigned sends;	   /* to be submitted; each completes at once */
 
 	struct slab *slabs, *free_slabs;
 	struct slab *buffers;
@@ -429,7 +432,8 @@ struct proxy {
 	int listener;
 	uint64_t instance;
 
-	int redirect[2];   /* we read and write [0]; [1] is its other end */
+	int redirect[2]; /* we read and write [0]; [1] is its other end */
+	bool reading;
 	bool starved;	   /* it is not being read: no slab is free */
 	struct slab *slab; /* being filled from it, … */
 	struct iovec pieces[READ_PIECES]; /* … here */

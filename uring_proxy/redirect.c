@@ -19,8 +19,6 @@
 _Static_assert(sizeof(struct shunt_record) == CHUNK_ROOM,
 	       "a frame's header fits where a record's was");
 
-static void receive(struct proxy *px);
-
 /* Bytes of a record's payload, in the slab at `at`. */
 static void payload(struct proxy *px, uint32_t at, uint32_t length)
 {
@@ -88,6 +86,7 @@ int redirect_taken(struct proxy *px, uint32_t n)
 static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 {
 	(void)op, (void)flags;
+	px->reading = false;
 	if (res <= 0 && res != -EINTR && res != -EAGAIN) {
 		say("redirection socket: %s", strerror(-res));
 		px->quit = true;
@@ -96,9 +95,7 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 	if (res > 0 && redirect_taken(px, res)) {
 		say("redirection socket: a record without its mark");
 		px->quit = true;
-		return;
 	}
-	receive(px);
 }
 
 /*
@@ -136,19 +133,25 @@ int redirect_room(struct proxy *px)
 	return px->slab ? lay_out(px) : 0;
 }
 
-static void receive(struct proxy *px)
+void redirect_read(struct proxy *px)
 {
-	int n = redirect_room(px);
 	struct io_uring_sqe *sqe;
+	int n;
 
+	if (px->reading || px->starved)
+		return;
+	n = redirect_room(px);
 	/* Full of what peers have not acknowledged. What waits in the kernel
 	 * is charged to its stream, so that streams go to TCP now. */
 	px->starved = !n;
 	if (px->starved)
 		return;
+	px->reading = true;
 	sqe = ring_sqe(px, &px->redirect_op);
 	px->read_msg = (struct msghdr){.msg_iov = px->pieces, .msg_iovlen = n};
 	io_uring_prep_recvmsg(sqe, px->redirect[0], &px->read_msg, 0);
+	/* The last one has taken all there was: a try would be in vain. */
+	sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
 void redirect_tick(struct proxy *px)
@@ -159,8 +162,8 @@ void redirect_tick(struct proxy *px)
 	while (recv(px->redirect[1], refused, sizeof(refused), MSG_DONTWAIT) >
 	       0)
 		;
-	if (px->starved && px->free_slabs)
-		receive(px);
+	if (px->free_slabs)
+		px->starved = false;
 }
 
 /*
@@ -244,6 +247,5 @@ int redirect_init(struct proxy *px)
 	}
 	px->redirect_op.done = received;
 	px->frame_payload = USUAL_PAYLOAD;
-	receive(px);
 	return 0;
 }

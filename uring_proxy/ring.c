@@ -84,7 +84,11 @@ int ring_round(struct proxy *px)
 	int err;
 
 	set_timer(px);
-	err = io_uring_submit_and_wait(&px->ring, 1);
+	/* Sends complete while they are submitted: waking up for that would be
+	 * a system call for each message. One that has to wait for room makes
+	 * others wait with it, until the next tick at most. */
+	err = io_uring_submit_and_wait(&px->ring, 1 + px->sends);
+	px->sends = 0;
 	px->now_ns = clock_ns();
 	if (err < 0 && err != -EINTR && err != -EBUSY)
 		return err;

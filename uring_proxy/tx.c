@@ -186,6 +186,7 @@ static void submit(struct proxy *px, struct peer *p, struct send *s)
 		sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
 	} else {
 		px->shm->bytes_copied += s->bytes;
+		px->sends++;
 		io_uring_prep_sendmsg(sqe, p->udp, &s->msg, MSG_NOSIGNAL);
 	}
 }
