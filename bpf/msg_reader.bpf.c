@@ -10,7 +10,9 @@ char _license[] SEC("license") = "GPL";
 #define MSG_PEEK     0x2
 #define MSG_ERRQUEUE 0x2000
 
-struct sock;
+struct sock {
+	void *sk_bpf_storage;
+} __attribute__((preserve_access_index));
 
 static __always_inline void count_read(struct sock *sk, int result, int flags)
 {
@@ -19,6 +21,8 @@ static __always_inline void count_read(struct sock *sk, int result, int flags)
 
 	if (result <= 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return;
+	if (!sk->sk_bpf_storage)
+		return; /* as most of those that the tracepoint sees */
 	of = bpf_sk_storage_get(&stream_of, sk, NULL, 0);
 	if (!of)
 		return;
