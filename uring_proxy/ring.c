@@ -31,6 +31,8 @@ int ring_init(struct proxy *px)
 		err = io_uring_queue_init(ENTRIES, &px->ring, setups[i]);
 	if (err)
 		return err;
+	/* Not looked up at each call; 5.18, and no harm where it fails. */
+	io_uring_register_ring_fd(&px->ring);
 	probe = io_uring_get_probe_ring(&px->ring);
 	if (!probe)
 		return -ENOMEM;
