@@ -159,9 +159,6 @@ struct stream {
 	uint32_t held_length, held_ifindex;
 };
 
-int streams_init(struct proxy *px);
-struct stream *stream_get(struct proxy *px, uint32_t number);
-struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key);
 void stream_event(struct proxy *px, const struct shunt_event *e, size_t size);
 void stream_due(struct proxy *px, struct stream *st, unsigned what);
 void stream_active(struct proxy *px, struct stream *st);
@@ -187,6 +184,14 @@ void stream_maybe_free(struct proxy *px, struct stream *st);
 void streams_abort_peer(struct proxy *px, struct peer *p, const char *why);
 /* Everything again that a new channel has to know. */
 void streams_resync(struct proxy *px, struct peer *p);
+
+/* ---- table.c: by number, by key ---- */
+
+int streams_init(struct proxy *px);
+struct stream *stream_get(struct proxy *px, uint32_t number);
+struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key);
+/* The last of it; its number may be another's at once. */
+void stream_forget(struct proxy *px, struct stream *st);
 
 /* ---- enrol.c: into the sockmap and out of it ---- */
 
