@@ -47,8 +47,7 @@ void stream_active(struct proxy *px, struct stream *st)
 	st->is_active = true;
 	st->next_active = px->active;
 	px->active = st;
-	if (px->tick_ns > px->now_ns + TICK_NS)
-		px->tick_ns = px->now_ns + TICK_NS;
+	ring_tick_soon(px);
 }
 
 /* ---- promotion ---- */
@@ -375,7 +374,7 @@ void stream_maybe_free(struct proxy *px, struct stream *st)
 	not_due(st);
 	tx_drop(px, st);
 	rx_drop(px, st);
-	px->shm->released += s->tx_charged - s->tx_released;
+	release(px, s->tx_charged - s->tx_released);
 	stream_forget(px, st);
 }
 

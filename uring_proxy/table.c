@@ -53,12 +53,21 @@ static struct stream *open_stream(struct proxy *px, uint32_t number)
 	return st;
 }
 
+/* Is there one, and is it this loop's? Of one that is OPEN, that is final. */
+static bool is_ours(const struct proxy *px, uint32_t number)
+{
+	const struct shunt_stream *s = &px->shm_streams[number];
+
+	return __atomic_load_n(&s->life, __ATOMIC_ACQUIRE) ==
+		       SHUNT_STREAM_OPEN &&
+	       s->loop == px->index;
+}
+
 struct stream *stream_get(struct proxy *px, uint32_t number)
 {
 	if (!number || number >= px->n_streams)
 		return NULL;
-	if (!px->streams[number] &&
-	    px->shm_streams[number].life == SHUNT_STREAM_OPEN)
+	if (!px->streams[number] && is_ours(px, number))
 		return open_stream(px, number);
 	return px->streams[number];
 }
@@ -88,7 +97,8 @@ void stream_forget(struct proxy *px, struct stream *st)
 		*s = st->next_key;
 	px->streams[st->number] = NULL;
 	st->peer->streams--;
-	st->shm->life = SHUNT_STREAM_FREE; /* `shunt flows` shows the rest */
+	/* `shunt flows` shows the rest */
+	__atomic_store_n(&st->shm->life, SHUNT_STREAM_FREE, __ATOMIC_RELEASE);
 	kernel_free_number(px, st->number);
 	free(st->held);
 	free(st);
