@@ -52,7 +52,8 @@ static void on_signal(int number)
 
 /* ---- the supervisor ---- */
 
-/* Without the worker the path's bytes are lost: TCP can't make up for them. */
+/* Without the worker the path's bytes are lost: TCP can't make up for them. All
+ * that was charged is given back, so nobody must do that again. */
 static void reset_streams(struct proxy *px)
 {
 	for (uint32_t i = 1; i < px->n_streams; i++) {
@@ -62,6 +63,7 @@ static void reset_streams(struct proxy *px)
 				 s->rx == SHUNT_SRX_ARMED ||
 				 s->rx_bytes > s->rx_read;
 
+		s->tx_released = s->tx_charged;
 		if (s->life == SHUNT_STREAM_OPEN) {
 			s->excluded = 1;
 			if (sent || receiving || s->tx == SHUNT_STX_ON) {

@@ -203,6 +203,8 @@ int streams_init(struct proxy *px);
 /* NULL: no such stream, or another loop's. */
 struct stream *stream_get(struct proxy *px, uint32_t number);
 struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key);
+/* One that has ended before we heard of it, or that another worker had. */
+void stream_unmet(struct proxy *px, uint32_t number);
 /* The last of it; its number may be another's at once. */
 void stream_forget(struct proxy *px, struct stream *st);
 

@@ -232,6 +232,8 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 {
 	struct stream *st = stream_get(px, e->stream);
 
+	if (!st && e->type == SHUNT_EV_CLOSED)
+		stream_unmet(px, e->stream);
 	if (!st)
 		return;
 	switch (e->type) {
@@ -248,6 +250,8 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		demoted(px, st);
 		break;
 	case SHUNT_EV_CLOSED:
+		if (st->shm->life != SHUNT_STREAM_CLOSED)
+			break; /* its number's last one, seen by rescan() */
 		st->closed = st->closing = true;
 		demoted(px, st);
 		stream_maybe_free(px, st);
@@ -325,8 +329,10 @@ static void rescan(struct proxy *px)
 		struct shunt_event e = {.stream = i};
 		struct shunt_stream *s = &px->shm_streams[i];
 
-		if (!stream_get(px, i))
+		if (!stream_get(px, i)) {
+			stream_unmet(px, i);
 			continue;
+		}
 		if (s->tx_based)
 			stream_due(px, px->streams[i], DUE_PROMOTED);
 		e.type = s->life == SHUNT_STREAM_CLOSED ? SHUNT_EV_CLOSED

@@ -53,13 +53,13 @@ static struct stream *open_stream(struct proxy *px, uint32_t number)
 	return st;
 }
 
-/* Is there one, and is it this loop's? Of one that is OPEN, that is final. */
-static bool is_ours(const struct proxy *px, uint32_t number)
+/* Of one that is not FREE, whose it is is final. */
+static bool is_ours(const struct proxy *px, uint32_t number,
+		    enum shunt_stream_life life)
 {
 	const struct shunt_stream *s = &px->shm_streams[number];
 
-	return __atomic_load_n(&s->life, __ATOMIC_ACQUIRE) ==
-		       SHUNT_STREAM_OPEN &&
+	return __atomic_load_n(&s->life, __ATOMIC_ACQUIRE) == life &&
 	       s->loop == px->index;
 }
 
@@ -67,7 +67,7 @@ struct stream *stream_get(struct proxy *px, uint32_t number)
 {
 	if (!number || number >= px->n_streams)
 		return NULL;
-	if (!px->streams[number] && is_ours(px, number))
+	if (!px->streams[number] && is_ours(px, number, SHUNT_STREAM_OPEN))
 		return open_stream(px, number);
 	return px->streams[number];
 }
@@ -87,6 +87,21 @@ struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key)
 	return st && !st->closed ? st : NULL;
 }
 
+static void give_back(struct proxy *px, uint32_t number)
+{
+	/* `shunt flows` shows the rest */
+	__atomic_store_n(&px->shm_streams[number].life, SHUNT_STREAM_FREE,
+			 __ATOMIC_RELEASE);
+	kernel_free_number(px, number);
+}
+
+void stream_unmet(struct proxy *px, uint32_t number)
+{
+	if (number && number < px->n_streams && !px->streams[number] &&
+	    is_ours(px, number, SHUNT_STREAM_CLOSED))
+		give_back(px, number);
+}
+
 void stream_forget(struct proxy *px, struct stream *st)
 {
 	struct stream **s = bucket(px, &st->shm->key);
@@ -97,9 +112,7 @@ void stream_forget(struct proxy *px, struct stream *st)
 		*s = st->next_key;
 	px->streams[st->number] = NULL;
 	st->peer->streams--;
-	/* `shunt flows` shows the rest */
-	__atomic_store_n(&st->shm->life, SHUNT_STREAM_FREE, __ATOMIC_RELEASE);
-	kernel_free_number(px, st->number);
+	give_back(px, st->number);
 	free(st->held);
 	free(st);
 }
