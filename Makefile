@@ -58,7 +58,7 @@ CTL_LIB	:= $(filter-out $(B)/ctl/main.o,$(CTL_OBJ))
 
 PROXY_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard uring_proxy/*.c)) $(B)/ctl/grace.o
 # On a kernel that a test plays, without the real one.
-PROXY_LIB := $(filter-out $(B)/uring_proxy/main.o $(B)/uring_proxy/kernel.o $(B)/ctl/grace.o,$(PROXY_OBJ)) \
+PROXY_LIB := $(filter-out $(B)/uring_proxy/main.o $(B)/uring_proxy/worker.o $(B)/uring_proxy/kernel.o $(B)/ctl/grace.o,$(PROXY_OBJ)) \
 	$(patsubst %.c,$(B)/%.o,$(wildcard selftests/proxy/*.c)) $(B)/selftests/packet.o
 WIRE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard testbed/*.c testbed/wire/*.c))
 PERF_BIN := $(B)/perf/report $(patsubst perf/%.c,$(B)/perf/%,$(filter-out %.bpf.c,$(wildcard perf/*.c)))

@@ -44,7 +44,7 @@ flow_for_stream(const struct shunt_key *k, struct shunt_handshake *hs)
 static __always_inline int open_as(struct bpf_sock_ops *ctx,
 				   const struct shunt_key *k,
 				   const struct shunt_flow *f, __u32 number,
-				   __u32 first)
+				   __u32 first, __u32 loops)
 {
 	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
 	struct bpf_sock *sk = ctx->sk;
@@ -58,6 +58,7 @@ static __always_inline int open_as(struct bpf_sock_ops *ctx,
 	s->token_remote = f->token_remote;
 	s->role = f->role;
 	s->transport = f->transport;
+	s->loop = shunt_loop_of(&k->local, &k->remote, loops);
 	s->rx_copied = first;
 	of = bpf_sk_storage_get(&stream_of, sk, NULL,
 				BPF_SK_STORAGE_GET_F_CREATE);
@@ -79,11 +80,12 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx,
 	struct bpf_sock *sk = ctx->sk;
 	struct tcp_sock *tp = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
 	enum shunt_counter failed = SHUNT_CNT_MSG_FAILED;
+	struct shunt_proxy *proxy = message_proxy_state();
 	struct shunt_handshake *hs;
 	struct shunt_flow *f;
 	__u32 number = 0, first;
 
-	if (!tp || !message_path_up())
+	if (!tp || !proxy || !proxy->up)
 		return;
 	first = BPF_CORE_READ(tp, copied_seq);
 	hs = agreed(k, first);
@@ -95,7 +97,8 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx,
 		failed = SHUNT_CNT_MSG_NO_STREAM;
 	} else {
 		f = flow_for_stream(k, hs);
-		if (f && number && !open_as(ctx, k, f, number, first)) {
+		if (f && number &&
+		    !open_as(ctx, k, f, number, first, proxy->loops)) {
 			bpf_sock_ops_cb_flags_set(
 				ctx, ctx->bpf_sock_ops_cb_flags |
 					     BPF_SOCK_OPS_RTT_CB_FLAG);

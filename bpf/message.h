@@ -8,7 +8,8 @@
 #include <bpf/bpf_core_read.h>
 #include <shunt/message.h>
 
-/* Sizes are those without --message-path; `shunt up` raises them. */
+/* Sizes are those without --message-path, or the same; `shunt up` raises them.
+ */
 #define MESSAGE_MAP(map_type, map_flags_, entries, key_type, value_type, name) \
 	struct {                                                               \
 		__uint(type, map_type);                                        \
@@ -20,12 +21,13 @@
 
 MESSAGE_MAP(BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, 1, __u32, struct shunt_stream,
 	    streams);
-MESSAGE_MAP(BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, 1, __u32, struct shunt_proxy,
-	    message_proxy);
+MESSAGE_MAP(BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, SHUNT_MSG_LOOPS, __u32,
+	    struct shunt_proxy, message_proxy);
 MESSAGE_MAP(BPF_MAP_TYPE_HASH, 0, 1, struct shunt_key, __u32, stream_index);
-/* The applications' sockets, by stream, and the proxy's. */
+/* The applications' sockets, by stream, and the proxy's, by loop. */
 MESSAGE_MAP(BPF_MAP_TYPE_SOCKMAP, 0, 1, __u32, __u64, message_socks);
-MESSAGE_MAP(BPF_MAP_TYPE_SOCKMAP, 0, 16, __u32, __u64, redirection);
+MESSAGE_MAP(BPF_MAP_TYPE_SOCKMAP, 0, SHUNT_MSG_LOOPS, __u32, __u64,
+	    redirection);
 
 /* Numbers of free streams: the proxy puts them in. */
 struct {
@@ -34,9 +36,17 @@ struct {
 	__type(value, __u32);
 } message_free SEC(".maps") __weak;
 
-struct {
+/* By loop; `shunt up` makes the rings. */
+struct message_ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SHUNT_MSG_LOOPS);
+	__type(key, __u32);
+	__array(values, struct message_ring);
 } message_events SEC(".maps") __weak;
 
 /* The stream of a socket. */
@@ -81,15 +91,23 @@ stream_find(const struct shunt_key *key, __u32 *number)
 	return bpf_map_lookup_elem(&streams, number);
 }
 
-/* Tell the proxy. With a full ring it has to look for itself. */
+/* Tell the loop that has the stream. With a full ring it has to look for
+ * itself. */
 static __always_inline void message_event(__u32 type, __u32 stream)
 {
+	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &stream);
 	struct shunt_event e = {.type = type, .stream = stream};
 	struct shunt_proxy *p;
+	__u32 loop;
+	void *ring;
 
-	if (!bpf_ringbuf_output(&message_events, &e, sizeof(e), 0))
+	if (!s)
 		return;
-	p = message_proxy_state();
+	loop = s->loop;
+	ring = bpf_map_lookup_elem(&message_events, &loop);
+	if (ring && !bpf_ringbuf_output(ring, &e, sizeof(e), 0))
+		return;
+	p = bpf_map_lookup_elem(&message_proxy, &loop);
 	if (p)
 		__sync_fetch_and_add(&p->events_lost, 1);
 }

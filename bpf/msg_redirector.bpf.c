@@ -48,7 +48,7 @@ static __always_inline bool within_limits(const struct shunt_stream *s,
 
 /* 0, or -1 with the message as it was, or -2. */
 static __always_inline int push_record(struct sk_msg_md *msg,
-				       const struct shunt_record *r)
+				       const struct shunt_record *r, __u32 loop)
 {
 	struct shunt_record *at;
 
@@ -62,8 +62,8 @@ static __always_inline int push_record(struct sk_msg_md *msg,
 	if ((void *)(at + 1) <= msg->data_end) {
 		*at = *r; /* memcpy() would go byte by byte */
 		/* No socket there: the proxy has just died. */
-		if (bpf_msg_redirect_map(msg, &redirection, 0, BPF_F_INGRESS) ==
-		    SK_PASS)
+		if (bpf_msg_redirect_map(msg, &redirection, loop,
+					 BPF_F_INGRESS) == SK_PASS)
 			return 0;
 	}
 	return bpf_msg_pop_data(msg, 0, sizeof(*r), 0) ? -2 : -1;
@@ -85,7 +85,7 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 	int err = -1;
 
 	if (p && within_limits(s, p, charge))
-		err = push_record(msg, &r);
+		err = push_record(msg, &r, s->loop);
 	if (err) {
 		s->tx = SHUNT_STX_OFF;
 		s->tx_tcp += size;

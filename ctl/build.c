@@ -249,7 +249,7 @@ static int load(const struct build *b)
 	if (!err)
 		err = write_settings(b, skel);
 	if (!err && b->options->message.on)
-		err = message_set_limits(b->dir, &b->options->message);
+		err = message_prepare(b->dir, &b->options->message);
 out:
 	shunt_bpf__destroy(skel);
 	return err;

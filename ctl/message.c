@@ -7,11 +7,12 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define EVENTS_BYTES (1U << 20)
+#define EVENTS_BYTES (1U << 20) /* for all rings together */
 
 static const char *const programs[] = {
 	"shunt_msg_enrol",  "shunt_msg_redirector", "shunt_msg_deliver",
@@ -38,7 +39,6 @@ static const struct {
 	{"stream_index", SHUNT_MSG_STREAMS},
 	{"message_free", SHUNT_MSG_STREAMS},
 	{"message_socks", SHUNT_MSG_STREAMS + 1},
-	{"message_events", EVENTS_BYTES},
 };
 
 static const struct {
@@ -128,11 +128,54 @@ int message_configure(struct bpf_object *object, bool on)
 	return !err && on ? resize(object) : err;
 }
 
-int message_set_limits(const char *dir, const struct message_options *options)
+unsigned message_loops(void)
+{
+	cpu_set_t cpus;
+	int n = SHUNT_MSG_LOOPS; /* more than fit into a cpu_set_t */
+
+	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
+		n = CPU_COUNT(&cpus);
+	return n < SHUNT_MSG_LOOPS ? n : SHUNT_MSG_LOOPS;
+}
+
+static int make_ring(int rings, __u32 loop, __u32 size)
+{
+	int fd, err;
+
+	fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "message_ring", 0, 0, size,
+			    NULL);
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(rings, &loop, &fd, BPF_ANY);
+	close(fd);
+	return err;
+}
+
+static int make_rings(const char *dir, __u32 loops)
+{
+	__u32 size = EVENTS_BYTES;
+	int rings, err = 0;
+
+	while (size * loops > EVENTS_BYTES)
+		size /= 2;
+	rings = pin_get(dir, "maps", "message_events");
+	if (rings < 0)
+		err = rings;
+	for (__u32 i = 0; !err && i < loops; i++)
+		err = make_ring(rings, i, size);
+	if (rings >= 0)
+		close(rings);
+	if (err)
+		shunt_err(err, "map message_events: %s", strerror(-err));
+	return err;
+}
+
+int message_prepare(const char *dir, const struct message_options *options)
 {
 	struct shunt_proxy proxy = {
 		.total_limit = options->memory,
 		.stream_limit = SHUNT_MSG_STREAM_LIMIT,
+		.loops = options->loops ?: message_loops(),
 	};
 	__u32 zero = 0;
 	int fd, err;
@@ -146,7 +189,7 @@ int message_set_limits(const char *dir, const struct message_options *options)
 	close(fd);
 	if (err)
 		shunt_err(err, "map message_proxy: %s", strerror(-err));
-	return err;
+	return err ?: make_rings(dir, proxy.loops);
 }
 
 /* Not by link: those for sockmaps came with 699c23f02c65 (6.10). */

@@ -232,6 +232,13 @@ static int probe_zero_copy(char *detail, size_t size)
 	return err;
 }
 
+static int probe_loops(char *detail, size_t size)
+{
+	snprintf(detail, size, "%u, one for each CPU it may use, up to %d",
+		 message_loops(), SHUNT_MSG_LOOPS);
+	return 0;
+}
+
 const struct probe probes_message[] = {
 	{"message path: what applications have read", probe_reader,
 	 "needs fexit programs, or the tracepoint sock_recv_length (6.3)"},
@@ -248,6 +255,7 @@ const struct probe probes_message_optional[] = {
 	 "shows too little; who needs it belongs on the segment path"},
 	{"message path: sends without a copy", probe_zero_copy,
 	 "the proxy copies; needs SENDMSG_ZC of io_uring (6.1)"},
+	{"message path: event loops", probe_loops, ""},
 };
 
 const size_t n_probes_message_optional = ARRAY_SIZE(probes_message_optional);

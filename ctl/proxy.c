@@ -32,19 +32,6 @@ static long elapsed_ms(const struct timespec *since)
 	       (now.tv_nsec - since->tv_nsec) / 1000000;
 }
 
-int proxy_read(const char *dir, struct shunt_proxy *proxy)
-{
-	__u32 zero = 0;
-	int fd, err;
-
-	fd = pin_get(dir, "maps", "message_proxy");
-	if (fd < 0)
-		return fd;
-	err = bpf_map_lookup_elem(fd, &zero, proxy);
-	close(fd);
-	return err;
-}
-
 /* ---- counters ---- */
 
 #define COUNTER(field, text)                                      \
@@ -84,6 +71,47 @@ const char *proxy_counter(const struct shunt_proxy *proxy, unsigned i,
 	*text = counters[i].text;
 	memcpy(value, (const char *)proxy + counters[i].at, sizeof(*value));
 	return counters[i].name;
+}
+
+static void add(struct shunt_proxy *sum, const struct shunt_proxy *loop)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		*(__u64 *)((char *)sum + counters[i].at) +=
+			*(const __u64 *)((const char *)loop + counters[i].at);
+}
+
+int proxy_read_map(int map, struct shunt_proxy *proxy,
+		   struct shunt_proxy loops[SHUNT_MSG_LOOPS])
+{
+	struct shunt_proxy one;
+	__u32 n = 1;
+	int err = 0;
+
+	for (__u32 i = 0; !err && i < n; i++) {
+		err = bpf_map_lookup_elem(map, &i, &one);
+		if (err)
+			break;
+		if (loops)
+			loops[i] = one;
+		if (i) {
+			add(proxy, &one);
+			continue;
+		}
+		*proxy = one;
+		n = one.loops < SHUNT_MSG_LOOPS ? one.loops : SHUNT_MSG_LOOPS;
+	}
+	return err;
+}
+
+int proxy_read(const char *dir, struct shunt_proxy *proxy)
+{
+	int fd = pin_get(dir, "maps", "message_proxy"), err;
+
+	if (fd < 0)
+		return fd;
+	err = proxy_read_map(fd, proxy, NULL);
+	close(fd);
+	return err;
 }
 
 /* ---- which process ---- */

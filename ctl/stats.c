@@ -28,7 +28,7 @@ struct sums {
 	__u64 counters[SHUNT_CNT_MAX];
 	__u64 reasons[SHUNT_REASON_MAX];
 	bool message_path;
-	struct shunt_proxy proxy;
+	struct shunt_proxy proxy, loops[SHUNT_MSG_LOOPS];
 };
 
 static int read_counters(const struct instance *in, struct sums *sums)
@@ -60,7 +60,7 @@ static int read_counters(const struct instance *in, struct sums *sums)
 	return err;
 }
 
-static json_t *proxy_json(const struct shunt_proxy *proxy)
+static json_t *counters_json(const struct shunt_proxy *proxy)
 {
 	json_t *json = json_object();
 	const char *name, *text;
@@ -72,8 +72,28 @@ static json_t *proxy_json(const struct shunt_proxy *proxy)
 	return json;
 }
 
-static void print_proxy(const struct shunt_proxy *proxy, bool all)
+static json_t *proxy_json(const struct sums *sums)
 {
+	json_t *json = counters_json(&sums->proxy), *loops = json_array();
+
+	for (unsigned i = 0; i < sums->proxy.loops; i++)
+		json_array_append_new(loops, counters_json(&sums->loops[i]));
+	json_object_set_new(json, "loops", loops);
+	return json;
+}
+
+static void print_loops(const struct sums *sums)
+{
+	puts("\nOf these, by event loop:\n"
+	     "        loop   bytes sent  bytes received");
+	for (unsigned i = 0; i < sums->proxy.loops; i++)
+		printf("%12u %12llu %15llu\n", i, sums->loops[i].bytes_tx,
+		       sums->loops[i].bytes_rx);
+}
+
+static void print_proxy(const struct sums *sums, bool all)
+{
+	const struct shunt_proxy *proxy = &sums->proxy;
 	const char *name, *text;
 	bool any = false;
 	__u64 value;
@@ -87,6 +107,8 @@ static void print_proxy(const struct shunt_proxy *proxy, bool all)
 		any = true;
 		printf("%12llu  %-16s %s\n", value, name, text);
 	}
+	if (any && proxy->loops > 1)
+		print_loops(sums);
 }
 
 static int print_object(const struct sums *sums)
@@ -101,7 +123,7 @@ static int print_object(const struct sums *sums)
 				    json_integer(sums->reasons[i]));
 	json_object_set_new(json, "stayed_tcp", reasons);
 	if (sums->message_path)
-		json_object_set_new(json, "proxy", proxy_json(&sums->proxy));
+		json_object_set_new(json, "proxy", proxy_json(sums));
 	return print_json(json);
 }
 
@@ -132,7 +154,22 @@ static void print_text(const struct sums *s, bool all)
 		       reason_text(i));
 	}
 	if (s->message_path)
-		print_proxy(&s->proxy, all);
+		print_proxy(s, all);
+}
+
+static int read_proxy(const struct instance *in, struct sums *sums)
+{
+	int fd, err;
+
+	sums->message_path = in->settings.message_path;
+	if (!sums->message_path)
+		return 0;
+	fd = instance_map(in, "message_proxy");
+	if (fd < 0)
+		return fd;
+	err = proxy_read_map(fd, &sums->proxy, sums->loops);
+	close(fd);
+	return err;
 }
 
 static int run(struct context *ctx, int argc, char **argv)
@@ -163,9 +200,8 @@ static int run(struct context *ctx, int argc, char **argv)
 	if (err)
 		return err;
 	err = read_counters(&in, &sums);
-	sums.message_path = in.settings.message_path;
-	if (!err && sums.message_path)
-		err = proxy_read(in.dir, &sums.proxy);
+	if (!err)
+		err = read_proxy(&in, &sums);
 	instance_close(&in);
 	if (err)
 		return err;

@@ -117,10 +117,10 @@ static json_t *message_path_json(const struct status *st)
 {
 	if (!st->in->settings.message_path)
 		return json_null();
-	return json_pack("{s:s, s:i, s:i, s:i, s:I, s:I, s:I}", "proxy",
+	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "proxy",
 			 proxy_state(st), "pid", st->proxy.supervisor, "worker",
 			 st->proxy.worker, "restarts", st->proxy.restarts,
-			 "memory",
+			 "loops", st->proxy.loops, "memory",
 			 (json_int_t)(st->proxy.charged - st->proxy.released),
 			 "memory_limit", (json_int_t)st->proxy.total_limit,
 			 "stream_limit", (json_int_t)st->proxy.stream_limit);
@@ -132,8 +132,9 @@ static void print_message_path(const struct status *st)
 
 	if (!st->in->settings.message_path)
 		return;
-	printf("messages   proxy %s, pid %u", proxy_state(st),
-	       st->proxy.supervisor);
+	printf("messages   proxy %s, pid %u, %u loop%s", proxy_state(st),
+	       st->proxy.supervisor, st->proxy.loops,
+	       st->proxy.loops == 1 ? "" : "s");
 	if (st->proxy.restarts)
 		printf(", restarted %u times", st->proxy.restarts);
 	printf("; undelivered %s of %s\n",

@@ -11,6 +11,7 @@ static const char help[] =
 	"                [--attach auto|tcx|clsact] [--flows N]\n"
 	"                [--default T[,T...]] [--coverage full|headers]\n"
 	"                [--strict] [--message-path] [--message-memory SIZE]\n"
+	"                [--message-loops N]\n"
 	"\n"
 	"Starts shunt in this network namespace, on these devices. Everything\n"
 	"stays in the kernel when the command has ended, until `shunt down`.\n"
@@ -41,6 +42,9 @@ static const char help[] =
 	"  --message-memory SIZE  limit on the memory of what is undelivered "
 	"on\n"
 	"                   that path, like 64M (default 128M)\n"
+	"  --message-loops N      event loops of shunt-proxy, 1 to 16, each in "
+	"a\n"
+	"                   thread (default: one for each CPU it may run on)\n"
 	"\n"
 	"example: shunt up --dev eth0 eth1 --ingress tc\n";
 
@@ -91,6 +95,7 @@ static int parse(struct context *ctx, int argc, char **argv,
 		{"coverage", required_argument, NULL, 'C'},
 		{"message-path", no_argument, NULL, 'm'},
 		{"message-memory", required_argument, NULL, 'M'},
+		{"message-loops", required_argument, NULL, 'L'},
 		{"strict", no_argument, NULL, 's'},
 		{},
 	};
@@ -143,6 +148,15 @@ static int parse(struct context *ctx, int argc, char **argv,
 					"up: --message-memory is 1M to 64G, "
 					"not '%s'",
 					optarg);
+			break;
+		case 'L':
+			if (parse_number(optarg, 1, SHUNT_MSG_LOOPS, &number))
+				return shunt_usage(
+					ctx,
+					"up: --message-loops is 1 to %d, not "
+					"'%s'",
+					SHUNT_MSG_LOOPS, optarg);
+			up->message.loops = number;
 			break;
 		case 's':
 			up->wish.strict = true;

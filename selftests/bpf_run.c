@@ -105,7 +105,10 @@ static int fill_maps(struct rig *r)
 				   .max_flows = r->max_flows};
 	int st = MAP_FD(r, stages);
 
-	return put_transport(r, SHUNT_UDP, &udp, r->udp->progs.encap,
+	r->ring = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "test_events", 0, 0,
+				 1 << 16, NULL);
+	return map_put(MAP_FD(r, message_events), 0, &r->ring) ?:
+	       put_transport(r, SHUNT_UDP, &udp, r->udp->progs.encap,
 			     r->udp->progs.decap_tc, r->udp->progs.decap_xdp) ?:
 	       put_transport(r, SHUNT_UDPLITE, &udplite,
 			     r->udplite->progs.encap,
@@ -150,7 +153,6 @@ static int load(struct rig *r, uint32_t max_flows)
 	bpf_map__set_max_entries(h->maps.streams, RIG_STREAMS + 1);
 	bpf_map__set_max_entries(h->maps.stream_index, RIG_STREAMS);
 	bpf_map__set_max_entries(h->maps.message_socks, RIG_STREAMS + 1);
-	bpf_map__set_max_entries(h->maps.message_events, 1 << 16);
 	/* Not every kernel allows them, see ctl/message.c. */
 	bpf_program__set_autoload(h->progs.shunt_msg_reader, false);
 	bpf_program__set_autoload(h->progs.shunt_msg_reader_tp, false);
@@ -198,6 +200,7 @@ int rig_open(struct rig *r, uint32_t max_flows)
 
 void rig_close(struct rig *r)
 {
+	close(r->ring);
 	if (r->hooks == shared.hooks)
 		return;
 	udp_bpf__destroy(r->udp);

@@ -38,6 +38,7 @@ struct rig {
 	struct udp_bpf *udp;
 	struct udplite_bpf *udplite;
 	int prog[RIG_PROGS];
+	int ring; /* of events, for the one loop there is */
 	struct ring_buffer *events;
 	uint32_t max_flows;
 	uint32_t ifindex; /* device of the skbs; 0: loopback */

@@ -3,7 +3,8 @@
 #include "lab_message.h"
 #include "lab_own.h"
 
-#include <bpf/bpf.h>
+#include "message.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +44,8 @@ struct shunt_proxy lab_proxy(struct lab *lab, enum lab_host host)
 {
 	int fd = lab_map(lab, host, "message_proxy");
 	struct shunt_proxy p = {};
-	__u32 zero = 0;
 
-	if (fd < 0 || bpf_map_lookup_elem(fd, &zero, &p))
+	if (fd < 0 || proxy_read_map(fd, &p, NULL))
 		fprintf(stderr, "# %s: message_proxy: %m\n", lab_hosts[host]);
 	close(fd);
 	return p;

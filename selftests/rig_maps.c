@@ -37,8 +37,8 @@ static int empty_map(const struct bpf_map *map)
 	case BPF_MAP_TYPE_SOCKMAP:
 	case BPF_MAP_TYPE_SK_STORAGE:
 		return 0; /* gone with the sockets */
-	case BPF_MAP_TYPE_RINGBUF:
-		return 0; /* whoever reads it takes all */
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+		return 0; /* each rig has a ring of its own */
 	case BPF_MAP_TYPE_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 		/* of each CPU */
@@ -245,8 +245,7 @@ __u32 event_get(struct rig *r, struct shunt_event *e, struct pkt *held)
 
 	if (!r->events || of != r) {
 		of = r;
-		r->events = ring_buffer__new(MAP_FD(r, message_events),
-					     copy_event, &c, NULL);
+		r->events = ring_buffer__new(r->ring, copy_event, &c, NULL);
 	}
 	c = (struct event_copy){.e = e, .held = held};
 	ring_buffer__poll(r->events, 0);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,13 +60,23 @@ static bool gone(int pid)
 	return kill(pid, 0) && errno == ESRCH;
 }
 
+/* The kernel's own, of io_uring, have other names. */
+static int threads(int pid)
+{
+	struct cli_output names;
+
+	cli_sh(&names, "grep -l '^shunt-proxy$' /proc/%d/task/*/comm | wc -l",
+	       pid);
+	return atoi(names.out);
+}
+
 TEST_F(message_path, up_status_down)
 {
 	json_t *proxy;
 	int pid, worker;
 
 	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "--message-path",
-			   "--message-memory", "64M"))
+			   "--message-memory", "64M", "--message-loops", "3"))
 	TH_LOG("%s", o.err);
 	ASSERT_EQ(0, cli_ids(&self->ids));
 	proxy = status_of_proxy();
@@ -73,16 +84,20 @@ TEST_F(message_path, up_status_down)
 	EXPECT_STREQ("up", json_string_value(json_object_get(proxy, "proxy")));
 	EXPECT_EQ(64 << 20,
 		  json_integer_value(json_object_get(proxy, "memory_limit")));
+	EXPECT_EQ(3, json_integer_value(json_object_get(proxy, "loops")));
 	pid = pid_of(proxy, "pid");
 	worker = pid_of(proxy, "worker");
 	json_decref(proxy);
 	ASSERT_LT(0, pid);
 	EXPECT_FALSE(gone(pid));
+	EXPECT_EQ(3, threads(worker));
 	ASSERT_EQ(0, shunt(&o, "status"));
 	EXPECT_NE(NULL, strstr(o.out, "messages   proxy up, pid "));
+	EXPECT_NE(NULL, strstr(o.out, ", 3 loops; "));
 	EXPECT_FALSE(cli_too_wide(o.out));
 	ASSERT_EQ(0, shunt(&o, "stats", "--all"));
 	EXPECT_NE(NULL, strstr(o.out, "The proxy of the message path:"));
+	EXPECT_NE(NULL, strstr(o.out, "by event loop:"));
 	EXPECT_FALSE(cli_too_wide(o.out));
 	ASSERT_EQ(0, shunt(&o, "policy", "add", "--path", "message"));
 	ASSERT_EQ(0, shunt(&o, "run", "--path", "message", "--", "true"));
@@ -153,12 +168,19 @@ TEST_F(message_path, wrong_usage)
 {
 	static const char *const sizes[] = {"0",   "1023K", "65G", "1.5M",
 					    "12X", "-1",    "64MB"};
+	static const char *const loops[] = {"0", "17", "-1", "2x"};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		EXPECT_EQ(2, shunt(&o, "up", "--dev", "v0", "--message-path",
 				   "--message-memory", sizes[i]))
 		TH_LOG("%s", sizes[i]);
 		EXPECT_NE(NULL, strstr(o.err, "--message-memory is 1M to 64G"));
+	}
+	for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++) {
+		EXPECT_EQ(2, shunt(&o, "up", "--dev", "v0", "--message-path",
+				   "--message-loops", loops[i]))
+		TH_LOG("%s", loops[i]);
+		EXPECT_NE(NULL, strstr(o.err, "--message-loops is 1 to 16"));
 	}
 }
 

@@ -421,7 +421,9 @@ TEST_F(message, bad_records_are_refused)
 		EXPECT_EQ(1, drain(self->other, got, sizeof(got)))
 		TH_LOG("case %d", i);
 		EXPECT_TRUE(quiet(self->app));
-		EXPECT_NE(0, event_get(&self->r, &(struct shunt_event){}, NULL))
+		/* With a number that can't be there is no loop to tell. */
+		EXPECT_EQ(i != 2,
+			  !!event_get(&self->r, &(struct shunt_event){}, NULL))
 		TH_LOG("case %d", i);
 		EXPECT_NO_EVENT();
 

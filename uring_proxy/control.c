@@ -4,7 +4,7 @@
  * The side that connects its streams connects it. Its output is bounded: what
  * is due is kept as bits in the streams, not as messages.
  */
-#include "proxy.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHANNELS_MAX 512
-#define BACKLOG	     64
 /* One that has not said who it is goes after so long; a new try likewise. */
 #define HELLO_NS (2000 * NSEC_PER_MS)
 #define RETRY_NS (500 * NSEC_PER_MS)
@@ -22,23 +20,29 @@ static void read_more(struct proxy *px, struct channel *c);
 
 /* ---- its life ---- */
 
+static void release_channel(struct proxy *px, struct channel *c)
+{
+	limit_give(&px->worker->n_channels);
+	if (!c)
+		return;
+	free(c->out[0].data);
+	free(c->out[1].data);
+	free(c);
+}
+
 static struct channel *channel_new(struct proxy *px, int fd)
 {
 	struct channel *c;
 	int one = 1;
 	unsigned timeout_ms = CONTROL_LOST_NS / NSEC_PER_MS;
 
-	if (px->n_channels == CHANNELS_MAX)
+	if (!limit_take(&px->worker->n_channels, CHANNELS_MAX))
 		return NULL;
 	c = calloc(1, sizeof(*c));
-	if (!c)
-		return NULL;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; c && i < 2; i++)
 		c->out[i].data = malloc(CHANNEL_OUT);
-	if (!c->out[0].data || !c->out[1].data) {
-		free(c->out[0].data);
-		free(c->out[1].data);
-		free(c);
+	if (!c || !c->out[0].data || !c->out[1].data) {
+		release_channel(px, c);
 		return NULL;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -48,7 +52,6 @@ static struct channel *channel_new(struct proxy *px, int fd)
 	c->since_ns = px->now_ns;
 	c->next = px->channels;
 	px->channels = c;
-	px->n_channels++;
 	return c;
 }
 
@@ -61,11 +64,8 @@ static void channel_free(struct proxy *px, struct channel *c)
 	while (*at != c)
 		at = &(*at)->next;
 	*at = c->next;
-	px->n_channels--;
 	close(c->fd);
-	free(c->out[0].data);
-	free(c->out[1].data);
-	free(c);
+	release_channel(px, c);
 }
 
 void control_close(struct proxy *px, struct channel *c, const char *why)
@@ -196,6 +196,17 @@ static void begin(struct proxy *px, struct channel *c)
 	control_flush(px, c);
 }
 
+bool control_accept(struct proxy *px, struct peer *p, int fd)
+{
+	struct channel *c = channel_new(px, fd);
+
+	if (!c)
+		return false;
+	c->peer = p;
+	begin(px, c);
+	return true;
+}
+
 /* ---- connecting ---- */
 
 static void connected(struct proxy *px, struct op *op, int res, unsigned flags)
@@ -218,10 +229,10 @@ static void connected(struct proxy *px, struct op *op, int res, unsigned flags)
  * From a port that only root may use: who is let in speaks for all streams
  * between the hosts, so no other user of a host may be.
  */
-static int bind_reserved(int fd, const struct shunt_addr *local)
+static int bind_reserved(struct proxy *px, int fd,
+			 const struct shunt_addr *local)
 {
 	const int first = IPPORT_RESERVED / 2, ports = IPPORT_RESERVED - first;
-	static unsigned last;
 	struct sockaddr_storage from;
 	int one = 1, err = -EADDRINUSE;
 	socklen_t n;
@@ -229,7 +240,7 @@ static int bind_reserved(int fd, const struct shunt_addr *local)
 	/* One that waits for its time to pass is none too few. */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	for (int i = 0; err == -EADDRINUSE && i < ports; i++) {
-		n = to_sockaddr(local, first + ++last % ports, &from);
+		n = to_sockaddr(local, first + ++px->last_port % ports, &from);
 		err = bind(fd, (void *)&from, n) ? -errno : 0;
 	}
 	return err;
@@ -250,7 +261,7 @@ void control_want(struct proxy *px, struct peer *p)
 		    SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	c = bind_reserved(fd, &p->local) ? NULL : channel_new(px, fd);
+	c = bind_reserved(px, fd, &p->local) ? NULL : channel_new(px, fd);
 	if (!c) {
 		close(fd);
 		return;
@@ -261,89 +272,6 @@ void control_want(struct proxy *px, struct peer *p)
 	c->busy++;
 	sqe = ring_sqe(px, &c->connect);
 	io_uring_prep_connect(sqe, fd, (void *)&c->to, n);
-}
-
-/* ---- accepting: from root on a host with a stream ---- */
-
-static bool is_reserved(const struct sockaddr_storage *a)
-{
-	const struct sockaddr_in *v4 = (const void *)a;
-	const struct sockaddr_in6 *v6 = (const void *)a;
-
-	return ntohs(a->ss_family == AF_INET ? v4->sin_port : v6->sin6_port) <
-	       IPPORT_RESERVED;
-}
-
-static void accepted(struct proxy *px, struct op *op, int fd, unsigned flags)
-{
-	struct sockaddr_storage from, to;
-	socklen_t n = sizeof(from), m = sizeof(to);
-	struct shunt_addr local, remote;
-	struct channel *c;
-	struct peer *p;
-
-	(void)op;
-	if (fd >= 0) {
-		/* Streams may have come that we have not heard of. */
-		kernel_events(px);
-		c = NULL;
-		if (!getpeername(fd, (void *)&from, &n) &&
-		    !getsockname(fd, (void *)&to, &m)) {
-			from_sockaddr(&from, &remote);
-			from_sockaddr(&to, &local);
-			p = peer_find(px, &local, &remote);
-			if (p && p->streams && is_reserved(&from))
-				c = channel_new(px, fd);
-			if (c)
-				c->peer = p;
-		}
-		if (c) {
-			begin(px, c);
-		} else {
-			px->shm->refused++;
-			close(fd);
-		}
-	}
-	if (!(flags & IORING_CQE_F_MORE))
-		io_uring_prep_multishot_accept(ring_sqe(px, &px->accept_op),
-					       px->listener, NULL, NULL,
-					       SOCK_CLOEXEC);
-}
-
-int control_init(struct proxy *px)
-{
-	struct sockaddr_in6 a = {
-		.sin6_family = AF_INET6,
-		.sin6_port = htons(SHUNT_PORT),
-	};
-	struct sockaddr_in a4 = {
-		.sin_family = AF_INET,
-		.sin_port = htons(SHUNT_PORT),
-	};
-	int one = 1, off = 0, fd, err = 0;
-
-	fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0) {
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		err = bind(fd, (void *)&a, sizeof(a)) ? -errno : 0;
-	} else { /* no IPv6 in this kernel */
-		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		err = bind(fd, (void *)&a4, sizeof(a4)) ? -errno : 0;
-	}
-	if (!err && listen(fd, BACKLOG))
-		err = -errno;
-	if (err) {
-		say("cannot listen on TCP port %d: %s", SHUNT_PORT,
-		    strerror(-err));
-		return err;
-	}
-	px->listener = fd;
-	px->accept_op.done = accepted;
-	io_uring_prep_multishot_accept(ring_sqe(px, &px->accept_op), fd, NULL,
-				       NULL, SOCK_CLOEXEC);
-	return 0;
 }
 
 /* ---- time ---- */

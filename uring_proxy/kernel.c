@@ -11,6 +11,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -82,6 +83,29 @@ static void woken(struct proxy *px, struct op *op, int res, unsigned flags)
 		watch(px);
 }
 
+void kernel_watch(struct proxy *px)
+{
+	px->events_op.done = woken;
+	watch(px);
+}
+
+int kernel_open_events(struct proxy *px, const char *pins)
+{
+	int rings = pinned(pins, "maps/message_events"), fd;
+	uint32_t id;
+
+	if (rings < 0)
+		return rings;
+	fd = bpf_map_lookup_elem(rings, &px->index, &id);
+	if (!fd)
+		fd = bpf_map_get_fd_by_id(id);
+	close(rings);
+	if (fd < 0)
+		return fd;
+	px->events = ring_buffer__new(fd, event, px, NULL);
+	return px->events ? 0 : -errno;
+}
+
 static int read_devices(struct proxy *px, const char *pins)
 {
 	int fd = pinned(pins, "maps/devices");
@@ -96,18 +120,18 @@ static int read_devices(struct proxy *px, const char *pins)
 
 int kernel_map(struct proxy *px, const char *pins)
 {
-	uint32_t one;
+	uint32_t n;
 
-	px->shm = map_array(pins, "maps/message_proxy", sizeof(*px->shm), &one);
+	px->shared =
+		map_array(pins, "maps/message_proxy", sizeof(*px->shared), &n);
+	px->shm = px->shared;
 	px->shm_streams = map_array(pins, "maps/streams",
 				    sizeof(*px->shm_streams), &px->n_streams);
-	return px->shm && px->shm_streams ? 0 : -ENOENT;
+	return px->shared && px->shm_streams ? 0 : -ENOENT;
 }
 
 int kernel_open(struct proxy *px, const char *pins)
 {
-	int fd;
-
 	if (kernel_map(px, pins))
 		return -ENOENT;
 	px->shm_flows = map_array(pins, "maps/flows", sizeof(*px->shm_flows),
@@ -119,11 +143,10 @@ int kernel_open(struct proxy *px, const char *pins)
 	px->inject_fd = pinned(pins, "progs/shunt_inject");
 	px->enrol_fd = pinned(pins, "links/msg_enrol");
 	px->socks_fd = pinned(pins, "maps/message_socks");
-	fd = pinned(pins, "maps/message_events");
 	if (!px->shm_flows || px->free_fd < 0 || px->redirection_fd < 0 ||
 	    px->flow_index_fd < 0 || px->stream_index_fd < 0 ||
 	    px->inject_fd < 0 || px->enrol_fd < 0 || px->socks_fd < 0 ||
-	    fd < 0 || read_devices(px, pins))
+	    read_devices(px, pins))
 		return -ENOENT;
 	px->inject_xdp_fd = -1;
 	for (int i = 0; i < SHUNT_MAX_DEVICES && px->devices[i].ifindex; i++)
@@ -131,11 +154,6 @@ int kernel_open(struct proxy *px, const char *pins)
 		    px->inject_xdp_fd < 0)
 			px->inject_xdp_fd =
 				pinned(pins, "progs/shunt_ingress_xdp");
-	px->events = ring_buffer__new(fd, event, px, NULL);
-	if (!px->events)
-		return -errno;
-	px->events_op.done = woken;
-	watch(px);
 	return 0;
 }
 
@@ -150,12 +168,16 @@ const struct shunt_device *kernel_device(const struct proxy *px,
 
 /* ---- sockets ---- */
 
-static int ask(struct proxy *px, uint64_t what)
+/* One loop at a time: the iterator looks into one place for what it is to do,
+ * and can't see who reads it. */
+static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER;
+
+static int ask_locked(struct proxy *px, uint64_t what)
 {
 	uint32_t result = SHUNT_ENROL_NEVER;
 	int fd;
 
-	px->shm->enrol = what;
+	px->shared->enrol = what;
 	fd = bpf_iter_create(px->enrol_fd);
 	if (fd < 0) {
 		say("cannot enrol a socket: %s", strerror(-fd));
@@ -164,6 +186,16 @@ static int ask(struct proxy *px, uint64_t what)
 	if (read(fd, &result, sizeof(result)) != sizeof(result))
 		result = SHUNT_ENROL_NEVER;
 	close(fd);
+	return result;
+}
+
+static int ask(struct proxy *px, uint64_t what)
+{
+	int result;
+
+	pthread_mutex_lock(&asking);
+	result = ask_locked(px, what);
+	pthread_mutex_unlock(&asking);
 	return result;
 }
 

@@ -183,7 +183,8 @@ int messages_read(struct proxy *px, struct channel *c)
 
 	while (c->in_length - at >= sizeof(struct head)) {
 		/* Messages have any length: the copy is aligned. */
-		static _Alignas(8) unsigned char copy[MESSAGE_MAX];
+		static _Thread_local _Alignas(
+			8) unsigned char copy[MESSAGE_MAX];
 		struct head *h = (struct head *)copy;
 		uint32_t length;
 		int err = 0;

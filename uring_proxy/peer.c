@@ -5,7 +5,7 @@
  * the segment path, which come from other ports, are answered with "port
  * unreachable" as without us. One window for all streams to a peer.
  */
-#include "proxy.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <netinet/ip.h>
@@ -22,7 +22,6 @@
 #define SOL_UDP 17
 #endif
 
-#define PEERS_MAX   256
 #define SOCKET_BUF  (8 << 20)
 #define CWND_INIT   (64 << 10)
 #define PAYLOAD_MIN 256
@@ -166,11 +165,17 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 		slab_put(px, s);
 	if (flags & IORING_CQE_F_MORE)
 		return;
+	/* More came at once than there are buffers; they are free again. */
+	if (res == -ENOBUFS && px->free_buffers) {
+		receive(px, p);
+		return;
+	}
 	/* ECONNREFUSED and the like: ICMP about what we have sent. ENOBUFS:
 	 * all buffers are held by frames that wait; those to come are lost. */
 	if (res < 0 && verbose && res != -ENOBUFS)
 		say("receive: %s", strerror(-res));
 	p->rearm = true;
+	ring_tick_soon(px);
 }
 
 /* Receive again, where that has ended: once a tick, not at once, or the loop
@@ -200,11 +205,13 @@ struct peer *peer_get(struct proxy *px, const struct shunt_addr *local,
 	struct peer *p = peer_find(px, local, remote);
 	int err;
 
-	if (p || px->n_peers == PEERS_MAX)
+	if (p || !limit_take(&px->worker->n_peers, PEERS_MAX))
 		return p;
 	p = calloc(1, sizeof(*p));
-	if (!p)
+	if (!p) {
+		limit_give(&px->worker->n_peers);
 		return NULL;
+	}
 	p->local = *local;
 	p->remote = *remote;
 	p->cwnd = CWND_INIT;
@@ -217,13 +224,13 @@ struct peer *peer_get(struct proxy *px, const struct shunt_addr *local,
 	if (err) {
 		if (verbose)
 			say("socket to a peer: %s", strerror(-err));
+		limit_give(&px->worker->n_peers);
 		free(p);
 		return NULL;
 	}
 	receive(px, p);
 	p->next = px->peers;
 	px->peers = p;
-	px->n_peers++;
 	return p;
 }
 

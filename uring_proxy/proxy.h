@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * shunt-proxy: the user-space part of the message path. One loop on io_uring
- * moves messages from the redirection socket into datagrams, datagrams back
+ * shunt-proxy: the user-space part of the message path. A loop on io_uring
+ * moves messages from its redirection socket into datagrams, datagrams back
  * into the applications' sockets, and keeps both ends in step over a control
  * channel. docs/message-path.md is the map of it.
  *
- * One thread, so nothing here is locked. Functions return 0 or -errno.
+ * There is one loop, a struct proxy, for each CPU, and each is a thread. A peer
+ * and all that is about it belongs to one of them (shunt_loop_of()), so nothing
+ * of it is locked; what loops share is struct worker. Functions return 0 or
+ * -errno.
  */
 #ifndef PROXY_H
 #define PROXY_H
@@ -14,6 +17,7 @@
 
 #include <liburing.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +33,8 @@
 #define CONTROL_LOST_NS (3000 * NSEC_PER_MS)
 
 struct proxy;
+struct worker;
+struct send;
 struct peer;
 struct stream;
 
@@ -45,13 +51,15 @@ int ring_init(struct proxy *px);
 struct io_uring_sqe *ring_sqe(struct proxy *px, struct op *op);
 /* One round: submit, wait, dispatch. */
 int ring_round(struct proxy *px);
+/* Something waits that only a tick brings on. */
+void ring_tick_soon(struct proxy *px);
 
 /* ---- slab.c: memory that payload lies in, never copied ---- */
 
 #define SLAB_SIZE (256 << 10) /* what the redirection socket is read into */
 /* What datagrams are received into: 64 KB by GRO, and recvmsg's own. */
 #define BUFFER_SIZE  ((64 << 10) + 512)
-#define BUFFERS	     512 /* a power of two */
+#define BUFFERS	     512 /* of all loops; a power of two */
 #define BUFFER_GROUP 1
 
 struct slab {
@@ -62,8 +70,12 @@ struct slab {
 	int buffer;    /* number in the ring's buffer group, or -1 */
 };
 
-int slab_init(struct proxy *px, uint64_t memory);
-/* A slab with one reference, or NULL: all are in use. */
+/* All there are, in bytes. */
+int slabs_init(struct worker *w, uint64_t memory);
+/* A loop's own share of the buffers, for its ring. */
+int buffers_init(struct proxy *px);
+/* A slab with one reference, or NULL: all are in use, by this loop or others.
+ */
 struct slab *slab_get(struct proxy *px);
 struct slab *slab_buffer(struct proxy *px, unsigned number);
 void slab_put(struct proxy *px, struct slab *s);
@@ -159,9 +171,6 @@ struct stream {
 	uint32_t held_length, held_ifindex;
 };
 
-int streams_init(struct proxy *px);
-struct stream *stream_get(struct proxy *px, uint32_t number);
-struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key);
 void stream_event(struct proxy *px, const struct shunt_event *e, size_t size);
 void stream_due(struct proxy *px, struct stream *st, unsigned what);
 void stream_active(struct proxy *px, struct stream *st);
@@ -187,6 +196,17 @@ void stream_maybe_free(struct proxy *px, struct stream *st);
 void streams_abort_peer(struct proxy *px, struct peer *p, const char *why);
 /* Everything again that a new channel has to know. */
 void streams_resync(struct proxy *px, struct peer *p);
+
+/* ---- table.c: by number, by key ---- */
+
+int streams_init(struct proxy *px);
+/* NULL: no such stream, or another loop's. */
+struct stream *stream_get(struct proxy *px, uint32_t number);
+struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key);
+/* One that has ended before we heard of it, or that another worker had. */
+void stream_unmet(struct proxy *px, uint32_t number);
+/* The last of it; its number may be another's at once. */
+void stream_forget(struct proxy *px, struct stream *st);
 
 /* ---- enrol.c: into the sockmap and out of it ---- */
 
@@ -311,6 +331,12 @@ socklen_t to_sockaddr(const struct shunt_addr *a, uint16_t port,
 		      struct sockaddr_storage *to);
 void from_sockaddr(const struct sockaddr_storage *from, struct shunt_addr *a);
 
+/* ---- accept.c: control channels from others ---- */
+
+/* The listener, and the ways from it to the other loops. */
+int accept_open(struct worker *w);
+void accept_init(struct proxy *px);
+
 /* ---- control.c, messages_in.c, messages_out.c: between two proxies ---- */
 
 #define CHANNEL_OUT (512 << 10)
@@ -339,7 +365,9 @@ struct channel {
 	uint32_t in_length;
 };
 
-int control_init(struct proxy *px);
+/* A channel that the peer has connected; it takes the descriptor: false if
+ * there are too many. */
+bool control_accept(struct proxy *px, struct peer *p, int fd);
 /* Connect to the peer if there is need to. */
 void control_want(struct proxy *px, struct peer *p);
 void control_tick(struct proxy *px);
@@ -366,9 +394,12 @@ void inject_poke(struct proxy *px, struct stream *st);
 
 /* ---- kernel.c: what is pinned ---- */
 
-/* What the supervisor needs of it, and all of it. */
+/* What the supervisor needs of it, all that loops use alike, and a loop's ring
+ * of events. */
 int kernel_map(struct proxy *px, const char *pins);
 int kernel_open(struct proxy *px, const char *pins);
+int kernel_open_events(struct proxy *px, const char *pins);
+void kernel_watch(struct proxy *px);
 const struct shunt_device *kernel_device(const struct proxy *px,
 					 uint32_t ifindex);
 void kernel_refill(struct proxy *px);
@@ -387,9 +418,11 @@ const struct shunt_flow *kernel_flow(struct proxy *px,
 /* Reset a connection of this host, and so its peer's end. */
 int kernel_destroy(const struct shunt_key *key);
 
-/* ---- all of it ---- */
+/* ---- all of a loop ---- */
 
 struct proxy {
+	struct worker *worker;
+	unsigned index;
 	struct io_uring ring;
 	uint64_t now_ns;
 	bool quit;
@@ -399,7 +432,8 @@ struct proxy {
 	bool zero_copy;		 /* the ring has SENDMSG_ZC */
 	uint32_t zero_copy_from; /* bytes */
 
-	struct shunt_proxy *shm;
+	struct shunt_proxy *shared; /* of all: state and limits … */
+	struct shunt_proxy *shm;    /* … and this loop's counters */
 	struct shunt_stream *shm_streams;
 	struct shunt_flow *shm_flows;
 	uint32_t n_streams, n_flows;
@@ -408,6 +442,7 @@ struct proxy {
 	struct shunt_device devices[SHUNT_MAX_DEVICES];
 	struct ring_buffer *events;
 	struct op events_op, redirect_op, accept_op;
+	int accepted;	  /* read from the pipe */
 	uint64_t tick_ns; /* when the next one is due */
 	/* ring.c */
 	struct op timer_op;
@@ -415,21 +450,19 @@ struct proxy {
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX: none is */
 	unsigned sends;	   /* to be submitted; each completes at once */
 
-	struct slab *slabs, *free_slabs;
 	struct slab *buffers;
+	unsigned n_buffers, free_buffers;
 	struct io_uring_buf_ring *buffer_ring;
-	unsigned char *memory;
 	struct chunk *free_chunks;
+	struct send *free_sends;
 	uint32_t rx_chunks; /* received, and not delivered */
 
 	struct stream **streams; /* by number */
 	struct stream **by_key;
 	struct stream *active;
 	struct peer *peers;
-	unsigned n_peers;
 	struct channel *channels;
-	unsigned n_channels;
-	int listener;
+	unsigned last_port; /* that a channel was bound to */
 	uint64_t instance;
 
 	int redirect[2]; /* we read and write [0]; [1] is its other end */
@@ -446,8 +479,15 @@ struct proxy {
 	uint32_t record_left; /* bytes of its payload to come */
 };
 
+/* Memory that was charged is free again: loops add to one sum. */
+static inline void release(struct proxy *px, uint64_t bytes)
+{
+	__atomic_add_fetch(&px->shared->released, bytes, __ATOMIC_RELAXED);
+}
+
 uint64_t clock_ns(void);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern bool verbose;
+extern volatile sig_atomic_t stop; /* by a signal */
 
 #endif

@@ -144,8 +144,10 @@ void redirect_read(struct proxy *px)
 	/* Full of what peers have not acknowledged. What waits in the kernel
 	 * is charged to its stream, so that streams go to TCP now. */
 	px->starved = !n;
-	if (px->starved)
+	if (px->starved) {
+		ring_tick_soon(px); /* another loop may have them */
 		return;
+	}
 	px->reading = true;
 	sqe = ring_sqe(px, &px->redirect_op);
 	px->read_msg = (struct msghdr){.msg_iov = px->pieces, .msg_iovlen = n};
@@ -162,8 +164,7 @@ void redirect_tick(struct proxy *px)
 	while (recv(px->redirect[1], refused, sizeof(refused), MSG_DONTWAIT) >
 	       0)
 		;
-	if (px->free_slabs)
-		px->starved = false;
+	px->starved = false;
 }
 
 /*
@@ -229,7 +230,7 @@ static int make_pair(int pair[2])
 
 int redirect_init(struct proxy *px)
 {
-	uint32_t zero = 0;
+	uint32_t place = px->index;
 	uint64_t fd;
 	int err;
 
@@ -240,7 +241,7 @@ int redirect_init(struct proxy *px)
 		return err;
 	}
 	fd = px->redirect[0];
-	err = bpf_map_update_elem(px->redirection_fd, &zero, &fd, BPF_ANY);
+	err = bpf_map_update_elem(px->redirection_fd, &place, &fd, BPF_ANY);
 	if (err) {
 		say("cannot enrol the redirection socket: %s", strerror(-err));
 		return err;

@@ -79,6 +79,12 @@ static void set_timer(struct proxy *px)
 	px->timer_ns = px->tick_ns;
 }
 
+void ring_tick_soon(struct proxy *px)
+{
+	if (px->tick_ns > px->now_ns + TICK_NS)
+		px->tick_ns = px->now_ns + TICK_NS;
+}
+
 int ring_round(struct proxy *px)
 {
 	struct io_uring_cqe *cqe;

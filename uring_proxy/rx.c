@@ -3,7 +3,7 @@
  * Receiving: frames are put in order where they lie and handed to the
  * application's socket, many payloads behind one header.
  */
-#include "proxy.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,8 +15,9 @@
  * yet: small datagrams that wait for an application would use them all up. */
 #define KEEP_MIN (BUFFER_SIZE / 4)
 
-/* Chunks that wait, of all streams: those of a peer that sends single bytes
- * with holes between them would take more memory than the bytes. */
+/* Chunks that wait, of all streams, and each loop's share of them: those of a
+ * peer that sends single bytes with holes between them would take more memory
+ * than the bytes. */
 #define WAITING_MAX (256 << 10)
 
 /* Trimmed to what the stream does not have yet. */
@@ -28,7 +29,7 @@ static struct chunk *insert_part(struct proxy *px, struct stream *st,
 	bool waits = !st->rx_turn || offset != st->rx_next;
 	struct chunk *c;
 
-	if (waits && px->rx_chunks >= WAITING_MAX)
+	if (waits && px->rx_chunks >= WAITING_MAX / px->worker->n_loops)
 		return NULL;
 	c = chunk_new(px, slab, at, length, offset);
 	if (!c)
@@ -86,7 +87,7 @@ int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
 /* What is in order, once it is the path's turn. */
 void rx_deliver(struct proxy *px, struct stream *st)
 {
-	static struct iovec iov[1 + DELIVER_PIECES];
+	static _Thread_local struct iovec iov[1 + DELIVER_PIECES];
 
 	while (st->rx_turn && !st->doomed && st->rx &&
 	       st->rx->offset == st->rx_next) {

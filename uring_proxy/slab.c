@@ -5,8 +5,12 @@
  * datagrams. Both are counted by reference: what is under way, unacknowledged
  * or out of order stays where it was received, and nothing is copied. All of it
  * is taken at the start, so the proxy can't grow.
+ *
+ * All loops take slabs from one list, or one busy peer could have its loop's
+ * share only. It is locked for an instant and once for 256 KB: each slab is one
+ * loop's until its last reference is gone. Buffers are each ring's own.
  */
-#include "proxy.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,64 +19,91 @@
 /* Never fewer slabs: some are pinned by flows that stand still. */
 #define SLABS_MIN 64
 
-int slab_init(struct proxy *px, uint64_t memory)
+static void *reserve(size_t bytes)
 {
-	size_t n = memory / SLAB_SIZE, bytes;
-	int err;
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+int slabs_init(struct worker *w, uint64_t memory)
+{
+	size_t n = memory / SLAB_SIZE;
+	unsigned char *data;
+	struct slab *slabs;
 
 	if (n < SLABS_MIN)
 		n = SLABS_MIN;
-	bytes = n * SLAB_SIZE + (size_t)BUFFERS * BUFFER_SIZE;
-	px->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	px->slabs = calloc(n, sizeof(*px->slabs));
-	px->buffers = calloc(BUFFERS, sizeof(*px->buffers));
-	if (px->memory == MAP_FAILED || !px->slabs || !px->buffers)
+	data = reserve(n * SLAB_SIZE);
+	slabs = calloc(n, sizeof(*slabs));
+	if (data == MAP_FAILED || !slabs)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		struct slab *s = &px->slabs[i];
-
-		s->data = px->memory + i * SLAB_SIZE;
-		s->buffer = -1;
-		s->next = px->free_slabs;
-		px->free_slabs = s;
+		slabs[i].data = data + i * SLAB_SIZE;
+		slabs[i].buffer = -1;
+		slabs[i].next = w->free_slabs;
+		w->free_slabs = &slabs[i];
 	}
-	{
-		struct io_uring_buf_reg reg = {
-			.ring_entries = BUFFERS,
-			.bgid = BUFFER_GROUP,
-		};
-		size_t size = BUFFERS * sizeof(struct io_uring_buf);
+	return pthread_mutex_init(&w->lock, NULL) ? -ENOMEM : 0;
+}
 
-		px->buffer_ring = mmap(NULL, size, PROT_READ | PROT_WRITE,
-				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (px->buffer_ring == MAP_FAILED)
-			return -ENOMEM;
-		reg.ring_addr = (uintptr_t)px->buffer_ring;
-		err = io_uring_register_buf_ring(&px->ring, &reg, 0);
-		if (err)
-			return err;
-	}
+static void give_buffer(struct proxy *px, struct slab *s)
+{
+	io_uring_buf_ring_add(px->buffer_ring, s->data, BUFFER_SIZE, s->buffer,
+			      io_uring_buf_ring_mask(px->n_buffers), 0);
+	io_uring_buf_ring_advance(px->buffer_ring, 1);
+	px->free_buffers++;
+}
+
+/* The kernel goes round all buffers of a ring, so all are touched. */
+static unsigned share(unsigned loops)
+{
+	unsigned n = BUFFERS;
+
+	while (n * loops > BUFFERS)
+		n /= 2;
+	return n;
+}
+
+int buffers_init(struct proxy *px)
+{
+	unsigned n = share(px->worker->n_loops);
+	struct io_uring_buf_reg reg = {
+		.ring_entries = n,
+		.bgid = BUFFER_GROUP,
+	};
+	unsigned char *data = reserve((size_t)n * BUFFER_SIZE);
+	int err;
+
+	px->buffers = calloc(n, sizeof(*px->buffers));
+	px->buffer_ring = reserve(n * sizeof(struct io_uring_buf));
+	if (data == MAP_FAILED || px->buffer_ring == MAP_FAILED || !px->buffers)
+		return -ENOMEM;
+	reg.ring_addr = (uintptr_t)px->buffer_ring;
+	err = io_uring_register_buf_ring(&px->ring, &reg, 0);
+	if (err)
+		return err;
 	io_uring_buf_ring_init(px->buffer_ring);
-	for (int i = 0; i < BUFFERS; i++) {
-		struct slab *s = &px->buffers[i];
-
-		s->data = px->memory + n * SLAB_SIZE + (size_t)i * BUFFER_SIZE;
-		s->buffer = i;
-		io_uring_buf_ring_add(px->buffer_ring, s->data, BUFFER_SIZE, i,
-				      io_uring_buf_ring_mask(BUFFERS), i);
+	px->n_buffers = n;
+	for (unsigned i = 0; i < n; i++) {
+		px->buffers[i].data = data + (size_t)i * BUFFER_SIZE;
+		px->buffers[i].buffer = i;
+		give_buffer(px, &px->buffers[i]);
 	}
-	io_uring_buf_ring_advance(px->buffer_ring, BUFFERS);
 	return 0;
 }
 
 struct slab *slab_get(struct proxy *px)
 {
-	struct slab *s = px->free_slabs;
+	struct worker *w = px->worker;
+	struct slab *s;
 
+	pthread_mutex_lock(&w->lock);
+	s = w->free_slabs;
+	if (s)
+		w->free_slabs = s->next;
+	pthread_mutex_unlock(&w->lock);
 	if (!s)
 		return NULL;
-	px->free_slabs = s->next;
 	s->refs = 1;
 	s->used = 0;
 	return s;
@@ -83,22 +114,24 @@ struct slab *slab_buffer(struct proxy *px, unsigned number)
 	struct slab *s = &px->buffers[number];
 
 	s->refs = 1;
+	px->free_buffers--;
 	return s;
 }
 
 void slab_put(struct proxy *px, struct slab *s)
 {
+	struct worker *w = px->worker;
+
 	if (--s->refs)
 		return;
 	if (s->buffer >= 0) {
-		io_uring_buf_ring_add(px->buffer_ring, s->data, BUFFER_SIZE,
-				      s->buffer,
-				      io_uring_buf_ring_mask(BUFFERS), 0);
-		io_uring_buf_ring_advance(px->buffer_ring, 1);
+		give_buffer(px, s);
 		return;
 	}
-	s->next = px->free_slabs;
-	px->free_slabs = s;
+	pthread_mutex_lock(&w->lock);
+	s->next = w->free_slabs;
+	w->free_slabs = s;
+	pthread_mutex_unlock(&w->lock);
 }
 
 struct chunk *chunk_new(struct proxy *px, struct slab *slab, uint32_t at,

@@ -7,97 +7,9 @@
 
 #include "../ctl/grace.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define KEYS 8192 /* buckets, a power of two */
-
-int streams_init(struct proxy *px)
-{
-	px->streams = calloc(px->n_streams, sizeof(*px->streams));
-	px->by_key = calloc(KEYS, sizeof(*px->by_key));
-	return px->streams && px->by_key ? 0 : -ENOMEM;
-}
-
-static struct stream **bucket(struct proxy *px, const struct shunt_key *k)
-{
-	uint32_t h = k->remote.w[3] ^ k->remote.w[2] ^ k->local.w[3];
-
-	h ^= (uint32_t)k->lport << 16 | k->rport;
-	return &px->by_key[(h * 0x9e3779b1) >> 16 & (KEYS - 1)];
-}
-
-/* A socket was enrolled under that number. */
-static struct stream *open_stream(struct proxy *px, uint32_t number)
-{
-	struct shunt_stream *shm = &px->shm_streams[number];
-	struct stream *st = calloc(1, sizeof(*st)), **b;
-
-	if (!st)
-		return NULL;
-	st->shm = shm;
-	st->number = number;
-	st->tx_tail = &st->tx;
-	st->tx_final = st->rx_final = UNKNOWN;
-	st->peer = peer_get(px, &shm->key.local, &shm->key.remote);
-	if (!st->peer) {
-		free(st);
-		return NULL;
-	}
-	st->peer->streams++;
-	b = bucket(px, &shm->key);
-	st->next_key = *b;
-	*b = st;
-	px->streams[number] = st;
-	if (shm->role == SHUNT_ROLE_ACTIVE)
-		st->peer->active = true;
-	stream_due(px, st, DUE_ENROL);
-	control_want(px, st->peer);
-	return st;
-}
-
-struct stream *stream_get(struct proxy *px, uint32_t number)
-{
-	if (!number || number >= px->n_streams)
-		return NULL;
-	if (!px->streams[number] &&
-	    px->shm_streams[number].life == SHUNT_STREAM_OPEN)
-		return open_stream(px, number);
-	return px->streams[number];
-}
-
-struct stream *stream_by_key(struct proxy *px, const struct shunt_key *key)
-{
-	struct stream *st;
-	uint32_t number;
-
-	for (st = *bucket(px, key); st; st = st->next_key)
-		if (!st->closed && !memcmp(&st->shm->key, key, sizeof(*key)))
-			return st;
-	/* Its event may still be on its way to us. */
-	if (bpf_map_lookup_elem(px->stream_index_fd, key, &number))
-		return NULL;
-	st = stream_get(px, number);
-	return st && !st->closed ? st : NULL;
-}
-
-static void forget(struct proxy *px, struct stream *st)
-{
-	struct stream **s = bucket(px, &st->shm->key);
-
-	while (*s && *s != st)
-		s = &(*s)->next_key;
-	if (*s)
-		*s = st->next_key;
-	px->streams[st->number] = NULL;
-	st->peer->streams--;
-	st->shm->life = SHUNT_STREAM_FREE; /* `shunt flows` shows the rest */
-	kernel_free_number(px, st->number);
-	free(st->held);
-	free(st);
-}
 
 void stream_due(struct proxy *px, struct stream *st, unsigned what)
 {
@@ -135,8 +47,7 @@ void stream_active(struct proxy *px, struct stream *st)
 	st->is_active = true;
 	st->next_active = px->active;
 	px->active = st;
-	if (px->tick_ns > px->now_ns + TICK_NS)
-		px->tick_ns = px->now_ns + TICK_NS;
+	ring_tick_soon(px);
 }
 
 /* ---- promotion ---- */
@@ -321,6 +232,8 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 {
 	struct stream *st = stream_get(px, e->stream);
 
+	if (!st && e->type == SHUNT_EV_CLOSED)
+		stream_unmet(px, e->stream);
 	if (!st)
 		return;
 	switch (e->type) {
@@ -337,6 +250,8 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		demoted(px, st);
 		break;
 	case SHUNT_EV_CLOSED:
+		if (st->shm->life != SHUNT_STREAM_CLOSED)
+			break; /* its number's last one, seen by rescan() */
 		st->closed = st->closing = true;
 		demoted(px, st);
 		stream_maybe_free(px, st);
@@ -414,8 +329,10 @@ static void rescan(struct proxy *px)
 		struct shunt_event e = {.stream = i};
 		struct shunt_stream *s = &px->shm_streams[i];
 
-		if (!stream_get(px, i))
+		if (!stream_get(px, i)) {
+			stream_unmet(px, i);
 			continue;
+		}
 		if (s->tx_based)
 			stream_due(px, px->streams[i], DUE_PROMOTED);
 		e.type = s->life == SHUNT_STREAM_CLOSED ? SHUNT_EV_CLOSED
@@ -463,8 +380,8 @@ void stream_maybe_free(struct proxy *px, struct stream *st)
 	not_due(st);
 	tx_drop(px, st);
 	rx_drop(px, st);
-	px->shm->released += s->tx_charged - s->tx_released;
-	forget(px, st);
+	release(px, s->tx_charged - s->tx_released);
+	stream_forget(px, st);
 }
 
 /* ---- trouble ---- */

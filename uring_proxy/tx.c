@@ -51,8 +51,6 @@ struct send {
 	struct send *next;
 };
 
-static struct send *free_sends;
-
 void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
 	    uint32_t length, uint32_t charge)
 {
@@ -87,12 +85,12 @@ void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
 
 /* ---- one send ---- */
 
-static struct send *send_new(void)
+static struct send *send_new(struct proxy *px)
 {
-	struct send *s = free_sends;
+	struct send *s = px->free_sends;
 
 	if (s)
-		free_sends = s->next;
+		px->free_sends = s->next;
 	else
 		s = malloc(sizeof(*s));
 	if (s)
@@ -104,8 +102,8 @@ static void send_free(struct proxy *px, struct send *s)
 {
 	for (unsigned i = 0; i < s->n_slabs; i++)
 		slab_put(px, s->slabs[i]);
-	s->next = free_sends;
-	free_sends = s;
+	s->next = px->free_sends;
+	px->free_sends = s;
 }
 
 static void failed(struct proxy *px, struct peer *p, int err)
@@ -277,7 +275,7 @@ static bool send_batch(struct proxy *px, struct peer *p, struct stream *st)
 		most = FRAMES;
 	if (p->inflight >= p->cwnd)
 		return false;
-	s = send_new();
+	s = send_new(px);
 	if (!s)
 		return false;
 	if (st->tx_sent == st->tx_acked)
@@ -383,7 +381,7 @@ void tx_acked(struct proxy *px, struct stream *st, uint64_t received,
 		chunk_free(px, c);
 	}
 	if (freed) {
-		px->shm->released += freed;
+		release(px, freed);
 		__atomic_store_n(&st->shm->tx_released,
 				 st->shm->tx_released + freed,
 				 __ATOMIC_RELAXED);

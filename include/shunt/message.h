@@ -14,6 +14,7 @@
 #include <shunt/shared.h>
 
 #define SHUNT_MSG_STREAMS 4096 /* default; stream 0 is never used */
+#define SHUNT_MSG_LOOPS	  16   /* event loops of the proxy, at most */
 
 /*
  * What a message costs until the application at the far end has read it, apart
@@ -85,7 +86,8 @@ struct shunt_stream {
 	/* BPF */
 	__u8 primed; /* TCP has brought something since tx is READY */
 	__u8 shut;   /* it has shut down, and goes on reading */
-	__u8 pad[6];
+	__u8 loop;   /* of the proxy: shunt_loop_of() its ends */
+	__u8 pad[5];
 	__u64 pad2[3];
 };
 
@@ -102,8 +104,11 @@ enum shunt_enrol {
 	SHUNT_ENROL_NEVER,
 };
 
-/* The proxy's own state and counters, the one element of `message_proxy`,
- * mapped by it. BPF reads `up` and the limits. */
+/*
+ * The proxy's own state and counters, `message_proxy`, mapped by it. Element 0
+ * has the state, of which BPF reads `up`, `loops` and the limits; each event
+ * loop counts in an element of its own, so their sum is what the proxy did.
+ */
 struct shunt_proxy {
 	__u32 supervisor; /* pid, 0: none */
 	__u32 worker;	  /* pid, 0: none */
@@ -113,7 +118,7 @@ struct shunt_proxy {
 	__u64 total_limit;
 	__u64 charged;	/* BPF adds */
 	__u64 released; /* the proxy adds */
-	/* counters */
+	/* of each loop: counters */
 	__u64 datagrams_tx;
 	__u64 datagrams_rx;
 	__u64 bytes_tx;
@@ -128,18 +133,36 @@ struct shunt_proxy {
 	__u64 demoted;
 	__u64 aborted; /* streams reset */
 	__u64 held;    /* FINs that waited for the path */
-	/* BPF: the ring of events was full, look at all streams */
+	/* BPF: the loop's ring of events was full, look at all its streams */
 	__u64 events_lost;
 	/* The stream that shunt_msg_enrol is asked for, and maybe: */
 #define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
-	__u64 enrol;
-	__u64 bytes_copied; /* sent with a copy, with the headers */
-	__u64 spare[9];
+	__u64 enrol;		      /* in element 0 */
+	__u64 bytes_copied;	      /* sent with a copy, with the headers */
+	__u32 loops;		      /* 1 to SHUNT_MSG_LOOPS, in element 0 */
+	__u32 pad;
+	__u64 spare[8];
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
 
-/* ---- BPF to proxy: ring buffer `message_events` ---- */
+/*
+ * The event loop that has the peer at `remote`, and so all its streams. The
+ * product's highest bits decide, which depend on all of the last word:
+ * neighbours are spread over the loops.
+ */
+static __always_inline __u32 shunt_loop_of(const struct shunt_addr *local,
+					   const struct shunt_addr *remote,
+					   __u32 loops)
+{
+	__u32 h = 0;
+
+	for (int i = 0; i < 4; i++)
+		h = (h ^ local->w[i] ^ remote->w[i]) * 0x9e3779b1;
+	return (__u64)h * loops >> 32;
+}
+
+/* ---- BPF to proxy: a ring buffer for each loop in `message_events` ---- */
 
 enum shunt_event_type {
 	SHUNT_EV_ENROLLED, /* a socket is OPEN */

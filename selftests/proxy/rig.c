@@ -151,7 +151,7 @@ static size_t count_slabs(const struct rig *r)
 {
 	size_t n = 0;
 
-	for (const struct slab *s = r->px.free_slabs; s; s = s->next)
+	for (const struct slab *s = r->worker.free_slabs; s; s = s->next)
 		n++;
 	return n;
 }
@@ -165,13 +165,16 @@ int rig_up(struct rig *r)
 	if (unshare(CLONE_NEWNET) || system("ip link set lo up"))
 		return -errno;
 	px->now_ns = SHUNT_NSEC;
-	px->shm = &r->shm;
+	r->worker.n_loops = 1;
+	px->worker = &r->worker;
+	px->shm = px->shared = &r->shm;
 	px->shm_streams = r->streams;
 	px->n_streams = RIG_NUMBERS;
 	px->stream_index_fd = px->redirection_fd = px->inject_fd = -1;
 	px->devices[0].ifindex = 1;
 	px->frame_payload = 1448;
-	err = open_app(r) ?: ring_init(px) ?: slab_init(px, RIG_MEMORY) ?:
+	err = open_app(r) ?: ring_init(px) ?:
+	      slabs_init(&r->worker, RIG_MEMORY) ?: buffers_init(px) ?:
 	      streams_init(px);
 	for (unsigned i = 0; !err && i < RIG_PEERS; i++) {
 		struct shunt_addr ours = loopback(0), its = loopback(1 + i);

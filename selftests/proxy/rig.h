@@ -9,6 +9,7 @@
 #define PROXY_RIG_H
 
 #include "../../uring_proxy/messages.h"
+#include "../../uring_proxy/worker.h"
 
 #define RIG_PEERS   2
 #define RIG_STREAMS 16 /* numbers from 1 on; those behind are never open */
@@ -18,6 +19,7 @@
 
 struct rig {
 	struct proxy px;
+	struct worker worker; /* of one loop */
 	struct shunt_proxy shm;
 	struct shunt_stream streams[RIG_NUMBERS];
 	struct peer *peer[RIG_PEERS];
