@@ -72,34 +72,56 @@ static long invalid(struct lab *lab)
 	return n;
 }
 
-/* After 20 MB, while a window is on its way. */
-TEST_F_TIMEOUT(stateful, cut_in_a_transfer, 60)
+/* After `first` bytes, while a window is on its way. */
+static void cut_a_transfer(struct __test_metadata *_metadata,
+			   FIXTURE_DATA(stateful) * self,
+			   const FIXTURE_VARIANT(stateful) * variant,
+			   long first)
 {
-	const long first = size_here(20 * MB, 6 * MB), size = first + 6 * MB;
+	const long size = first + 6 * MB;
 	struct lab *lab = &self->lab;
 	struct stream tx = {.send = true, .seed = 4, .to = size};
 	struct stream rx = {.seed = 4, .to = first};
 	struct lab_pair p;
 	uint64_t start;
-	long before;
 
 	ASSERT_TRUE(lab_redirected(lab, variant->domain, self->listener, &p));
 	tx.fd = variant->upload ? p.c : p.s;
 	rx.fd = variant->upload ? p.s : p.c;
 	ASSERT_EQ(0, stream_start(&tx));
 	ASSERT_EQ(0, stream_run(&rx));
-	before = invalid(lab);
+	EXPECT_EQ(0, invalid(lab));
 	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
 	start = now_us();
 	rx.to = size;
 	EXPECT_EQ(0, stream_finish(&tx, &rx));
-	fprintf(stderr,
-		"# done after %ld ms, %ld + %ld segments were invalid\n",
-		(long)(now_us() - start) / 1000, before, invalid(lab) - before);
+	fprintf(stderr, "# done after %ld ms, %ld segments were invalid\n",
+		(long)(now_us() - start) / 1000, invalid(lab));
 	EXPECT_GT(5 * MB * time_factor(), now_us() - start);
 	EXPECT_EQ(0, stream_through(rx.fd, tx.fd, 5, MB));
 	EXPECT_EQ(0, stream_through(tx.fd, rx.fd, 6, MB));
 	lab_pair_close(&p);
+}
+
+TEST_F_TIMEOUT(stateful, cut_in_a_transfer, 60)
+{
+	cut_a_transfer(_metadata, self, variant, size_here(20 * MB, 6 * MB));
+}
+
+/* Before either end has had much reason to tell a firewall anything. */
+TEST_F_TIMEOUT(stateful, cut_early, 60)
+{
+	cut_a_transfer(_metadata, self, variant, 100 * KB);
+}
+
+/* No window is larger than 64 KB then, and a firewall is told more often. */
+TEST_F_TIMEOUT(stateful, cut_without_window_scaling, 60)
+{
+	ASSERT_EQ(0, lab_run(&self->lab, CLIENT,
+			     "sysctl -qw net.ipv4.tcp_window_scaling=0"));
+	cut_a_transfer(_metadata, self, variant, 2 * MB);
+	ASSERT_EQ(0, lab_run(&self->lab, CLIENT,
+			     "sysctl -qw net.ipv4.tcp_window_scaling=1"));
 }
 
 /* Both ends have sent, and then nothing is on its way. */
