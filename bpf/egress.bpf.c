@@ -17,10 +17,6 @@ char _license[] SEC("license") = "GPL";
 #define PROBES_MAX 4
 #define PROBE_MS   200
 
-/* So much in both directions may go unseen by a firewall: half of the smallest
- * window. */
-#define SYNC_BYTES 32768
-
 /*
  * A VLAN tag inside the frame (the device has no offload and something other
  * than the vlan driver put it there) becomes skb metadata, as the vlan driver
@@ -91,7 +87,7 @@ static __always_inline void maybe_sync(struct __sk_buff *skb,
 		if (!again)
 			return;
 	} else if (f->flags & SHUNT_F_STRICT ||
-		   mark - f->sync_mark < SYNC_BYTES) {
+		   mark - f->sync_mark < sync_bytes(f)) {
 		return;
 	}
 	f->sync_mark = mark;

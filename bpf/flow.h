@@ -195,6 +195,21 @@ static __always_inline struct shunt_peer *peer_get(const struct shunt_addr *a,
 	return bpf_map_lookup_elem(&peers, &key);
 }
 
+/*
+ * So much may go unseen by a firewall before it is told (sync.bpf.c): a 16th of
+ * the largest window that the connection's scale allows for. What is on its
+ * way, what our last sync has not said and what the peer's has not acknowledged
+ * have to fit into that window. More often is dear: to cut a clone of a GSO
+ * packet, the kernel copies all 64 KB of it (bpf_skb_change_tail).
+ */
+static __always_inline __u32 sync_bytes(const struct shunt_flow *f)
+{
+	return 4096 << (f->wscale & 15);
+}
+
+/* … and at first: the windows of SYN and SYN-ACK have no scale. */
+#define SYNC_FIRST 32768
+
 /* Outer source port: from the flow's hash, in the ephemeral range. */
 static __always_inline __be16 outer_sport(const struct shunt_key *k)
 {
@@ -337,6 +352,7 @@ __weak __noinline __u32 flow_create(const struct shunt_key *whose,
 	f->nonce = flow_hash(&key, hs->isn_local, HASH_NONCE);
 	f->sport = outer_sport(&key);
 	f->overhead = overhead(t, is_v4(&key.remote));
+	f->wscale = hs->wscale;
 	f->tx_bytes = 0;
 	f->rx_bytes = 0;
 	f->seen_tick = to_tick(now);
@@ -349,6 +365,8 @@ __weak __noinline __u32 flow_create(const struct shunt_key *whose,
 	f->tx_ack = hs->isn_remote + 1;
 	f->rx_plain = f->tx_ack;
 	f->sync_mark = f->tx_next + f->tx_ack;
+	if (sync_bytes(f) > SYNC_FIRST)
+		f->sync_mark += SYNC_FIRST - sync_bytes(f);
 	f->rx_tick = 0;
 
 	/* Our option got there: what made us mute the peer was plain loss. */

@@ -17,6 +17,7 @@ char _license[] SEC("license") = "GPL";
 #define TCPOPT_EOL	0
 #define TCPOPT_NOP	1
 #define TCPOPT_MSS	2
+#define TCPOPT_WSCALE	3
 #define TCPOPT_MD5	19 /* RFC 2385: the option would not be signed */
 #define TCPOPT_AO	29 /* RFC 5925 */
 #define TCPOPT_MPTCP	30 /* RFC 8684: brings its own paths */
@@ -26,6 +27,8 @@ char _license[] SEC("license") = "GPL";
 
 /* No path is so narrow that less than this is left for data. */
 #define MSS_MIN 256
+
+#define WSCALE_MAX 14 /* RFC 7323 2.3 */
 
 struct syn {
 	struct shunt_key key KEY_ALIGNED; /* local is this host */
@@ -38,6 +41,7 @@ struct syn {
 	__u32 optlen;
 	__u32 mss_at; /* offset of the MSS value, 0: none */
 	__u16 mss;
+	__u8 wscale;  /* 0 as well if it has no such option */
 	__be16 total; /* IPv4 tot_len or IPv6 payload_len, as in the packet */
 	bool v6;
 	bool ack;
@@ -82,6 +86,10 @@ static long walk_option(__u32 i, struct opt_walk *w)
 			goto closed;
 		s->option_mss_at = w->start + s->option_at + 2;
 		s->option_mss = AT(2) << 8 | AT(3);
+		break;
+	case TCPOPT_WSCALE:
+		if (len == 3)
+			s->option_wscale = AT(2);
 		break;
 	case TCPOPT_MD5:
 	case TCPOPT_AO:
@@ -160,11 +168,13 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 		if (bpf_skb_load_bytes(skb, w.start, s->options, n))
 			return -1;
 		s->option_mss_at = 0;
+		s->option_wscale = 0;
 		s->option_closed = 0;
 		s->option_ours = 0;
 		bpf_loop(OPTIONS_MAX, walk_option, &w, 0);
 		y->mss_at = s->option_mss_at;
 		y->mss = s->option_mss;
+		y->wscale = s->option_wscale;
 		y->closed = s->option_closed;
 		y->ours = s->option_ours;
 		__builtin_memcpy(&y->option, s->option, sizeof(y->option));
@@ -219,6 +229,21 @@ static __always_inline int send_option(struct __sk_buff *skb, struct syn *y,
 	hs->token_local = flow_hash(&y->key, y->seq, HASH_TOKEN);
 	o->token = bpf_htonl(hs->token_local);
 	return append_option(skb, &at, o);
+}
+
+static __always_inline __u8 scale_of(const struct syn *y)
+{
+	return y->wscale < WSCALE_MAX ? y->wscale : WSCALE_MAX;
+}
+
+/* Windows are scaled only if both ends say so: one without the option is 0. */
+static __always_inline void smaller_scale(struct shunt_handshake *hs,
+					  const struct syn *y)
+{
+	__u8 scale = scale_of(y);
+
+	if (scale < hs->wscale)
+		hs->wscale = scale;
 }
 
 static __always_inline bool blocked(const struct shunt_key *k, __u32 transport,
@@ -355,6 +380,7 @@ static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	hs->stage = SHUNT_HS_OFFERED;
+	hs->wscale = scale_of(y);
 	if (!send_option(skb, y, hs, &o))
 		shunt_count(shunt_scratch(), SHUNT_CNT_OFFER);
 }
@@ -392,6 +418,7 @@ static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
 		return;
 	}
 	hs->stage = SHUNT_HS_ANSWERED;
+	smaller_scale(hs, y);
 	start_option(&o, SHUNT_OPT_ANSWER, hs->path, hs->coverage);
 	o.transports[0] = t->id;
 	if (!send_option(skb, y, hs, &o))
@@ -467,6 +494,7 @@ static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
 		.role = SHUNT_ROLE_PASSIVE,
 		.isn_remote = y->seq,
 		.token_remote = bpf_ntohl(y->option.token),
+		.wscale = scale_of(y),
 	};
 	struct shunt_peer_key pk = {.addr = y->key.remote};
 	struct shunt_transport *t;
@@ -543,6 +571,7 @@ static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
 	hs->transport = number;
 	hs->path = path;
 	hs->coverage = common_coverage(&y->option, &hs->wish, t);
+	smaller_scale(hs, y);
 	flow_create(&y->key, hs, now, true);
 }
 

@@ -250,11 +250,23 @@ static void sha256(const char *data, size_t n, char digits[65])
 	close(out[0]);
 }
 
+/* What TCP lets the other end send at once, now */
+static unsigned int window(int fd)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		die("TCP_INFO");
+	return info.tcpi_rcv_ssthresh;
+}
+
 static int file(const char *host, const char *port, size_t bytes, bool kept)
 {
 	struct request r = {.op = OP_FILE, .bytes = bytes};
 	char *got = malloc(bytes), *wanted = malloc(bytes), digits[65];
 	uint64_t start, last;
+	unsigned int rwnd;
 	size_t n = 0;
 	ssize_t k;
 	int fd;
@@ -275,11 +287,12 @@ static int file(const char *host, const char *port, size_t bytes, bool kept)
 		n += k;
 		last = now_ns();
 	}
+	rwnd = window(fd);
 	close(fd);
 	sha256(got, n, digits);
 	printf("{\"bytes\":%zu,\"delivered\":%zu,\"payload\":%zu,\"ns\":%llu,"
-	       "\"sha256\":\"%s\",\"right\":%s}\n",
-	       bytes, n, n, (unsigned long long)(last - start), digits,
+	       "\"window\":%u,\"sha256\":\"%s\",\"right\":%s}\n",
+	       bytes, n, n, (unsigned long long)(last - start), rwnd, digits,
 	       n == bytes && !memcmp(got, wanted, n) ? "true" : "false");
 	free(got);
 	free(wanted);

@@ -125,6 +125,7 @@ struct shunt_flow flow_live(const struct shunt_key *k)
 		.nonce = 0x0111ce00,
 		.sport = htons(FLOW_PORT),
 		.overhead = v6 ? 48 : 28,
+		.wscale = 3,
 		.tx_next = 1001,
 		.rx_ack = 1001,
 		.rx_plain = 5001,

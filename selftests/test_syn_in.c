@@ -84,6 +84,7 @@ static void offered(struct rig *r, const struct shunt_key *k)
 				     .transport = SHUNT_UDP,
 				     .isn_local = 1000,
 				     .token_local = 0x70ce,
+				     .wscale = 9,
 				     .created_ns = now_mono()};
 
 	hs_put(r, k, &hs);
@@ -102,6 +103,7 @@ TEST_F(syn_in, offer_is_heard_and_mss_lowered)
 	EXPECT_EQ(SHUNT_UDP, self->hs.transport);
 	EXPECT_EQ(5001, self->hs.isn_remote);
 	EXPECT_EQ(0xcafe0001, self->hs.token_remote);
+	EXPECT_EQ(7, self->hs.wscale);
 	EXPECT_EQ(0, flow_slot(&self->r, &self->k));
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_OFFER_RX));
 	EXPECT_EQ(NULL, rig_other_moved(&self->r, SHUNT_CNT_OFFER_RX));
@@ -300,6 +302,7 @@ TEST_F(syn_in, answer_makes_the_flow)
 	EXPECT_EQ(SHUNT_REASON_UNVERIFIED, f.reason);
 	EXPECT_LE(49152, get16((uint8_t *)&f.sport));
 	EXPECT_EQ(self->overhead, f.overhead);
+	EXPECT_EQ(7, f.wscale); /* of 9 and 7 */
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_ANSWER_RX));
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_FLOW));
 	peer_read(&self->r, &self->k, SHUNT_TCP, &p);

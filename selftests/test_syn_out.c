@@ -128,6 +128,7 @@ TEST_F(syn_out, offer)
 	ASSERT_EQ(0, hs_get(&self->r, &self->k, &self->hs));
 	EXPECT_EQ(SHUNT_HS_OFFERED, self->hs.stage);
 	EXPECT_EQ(1001, self->hs.isn_local);
+	EXPECT_EQ(7, self->hs.wscale);
 	expect_wish(_metadata, &self->in, &self->out, OFFER,
 		    self->hs.token_local);
 	EXPECT_EQ(1, rig_moved(&self->r, SHUNT_CNT_OFFER));

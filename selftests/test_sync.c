@@ -37,11 +37,12 @@ FIXTURE_TEARDOWN(sync)
 
 /* The flow has sent so much since its last sync, which is 30,000 bytes from a
  * peer ago; 20,000 of these came with a sync of the peer's. */
-static void set_flow(struct rig *r, uint32_t sent, __u8 flags)
+static void set_flow(struct rig *r, uint32_t sent, __u8 flags, __u8 wscale)
 {
 	struct shunt_flow f;
 
 	flow_get(r, 1, &f);
+	f.wscale = wscale;
 	f.flags |= flags;
 	f.tx_ack = 35001;
 	f.rx_plain = 25001;
@@ -93,7 +94,7 @@ TEST_F(sync, when_it_is_due)
 	self->s.options_len = 12;
 	memset(self->s.options, 1, 12);
 	make_sync(&self->want, self->s, 25001);
-	set_flow(&self->r, 2667, 0); /* and 100 with this one */
+	set_flow(&self->r, 2667, 0, 3); /* and 100 with this one */
 	EXPECT_EQ(0, leaves(_metadata, &self->r, &c, &self->s, &self->want));
 	self->s.seq += 100;
 	make_sync(&self->want, self->s, 25001);
@@ -102,7 +103,15 @@ TEST_F(sync, when_it_is_due)
 	self->s.seq += 100;
 	make_sync(&self->want, self->s, 25001);
 	EXPECT_EQ(0, leaves(_metadata, &self->r, &c, &self->s, &self->want));
-	set_flow(&self->r, 100000, SHUNT_F_STRICT);
+	/* A 16th of the largest window, whatever that is */
+	set_flow(&self->r, (4096 << 14) - 30000 - 200, 0, 14);
+	for (int i = 0; i < 2; i++) {
+		self->s.seq += 100;
+		make_sync(&self->want, self->s, 25001);
+		EXPECT_EQ(i, leaves(_metadata, &self->r, &c, &self->s,
+				    &self->want));
+	}
+	set_flow(&self->r, 1 << 30, SHUNT_F_STRICT, 3);
 	self->s.seq += 100;
 	make_sync(&self->want, self->s, 25001);
 	EXPECT_EQ(0, leaves(_metadata, &self->r, &c, &self->s, &self->want));
@@ -152,7 +161,7 @@ TEST_F(sync, acknowledgements_after_a_cut)
 	struct shunt_flow f;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		set_flow(&self->r, 0, 0);
+		set_flow(&self->r, 0, 0, 3);
 		flow_get(&self->r, 1, &f);
 		f.tx = SHUNT_TX_FALLBACK;
 		f.reason = cases[i].reason;

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SHUNT_ABI 3
+#define SHUNT_ABI 4
 
 /* ---- limits ---- */
 
@@ -234,7 +234,8 @@ struct shunt_flow {
 	__u32 token_remote; /* we prove ourselves with this one */
 	__u32 nonce;	    /* of our outstanding probe */
 	__be16 sport;	    /* outer source port: the flow's hash */
-	__u16 overhead;	    /* bytes that encap adds to a packet */
+	__u8 overhead;	    /* bytes that encap adds to a packet */
+	__u8 wscale;	    /* window scale, the smaller of both ends' */
 	__u64 tx_bytes;	    /* TCP payload sent over the transport */
 	__u64 rx_bytes;	    /* TCP payload received over the transport */
 	__u64 created_ns;
@@ -286,11 +287,12 @@ struct shunt_scratch {
 	__u16 option_mss;
 	__u8 option_closed;
 	__u8 option_ours;
-	__u32 option[4]; /* a struct shunt_option */
-	__u32 hopped;	 /* egress: this skb has just come out of a hop */
-	__u32 late_goes; /* egress: shunt_late_out has let this skb go */
-	__u32 sync_slot; /* egress: this skb is a clone to make a sync of */
-	__u32 reserved;
+	__u32 option[4];    /* a struct shunt_option */
+	__u32 hopped;	    /* egress: this skb has just come out of a hop */
+	__u32 late_goes;    /* egress: shunt_late_out has let this skb go */
+	__u32 sync_slot;    /* egress: this skb is a clone to make a sync of */
+	__u8 option_wscale; /* handshake: as option_closed */
+	__u8 reserved[3];
 	/* Why flows and connections stay TCP */
 	__u64 reasons[SHUNT_REASONS_ROOM];
 	__u64 counters[SHUNT_CNT_MAX];
@@ -334,9 +336,9 @@ struct shunt_handshake {
 	__u8 transport; /* agreed on, or the first of the wish */
 	__u8 coverage;	/* agreed on */
 	__u8 reason;
-	__u8 flags; /* SHUNT_HS_… */
-	__u8 path;  /* enum shunt_path: offered, then agreed on */
-	__u8 reserved;
+	__u8 flags;  /* SHUNT_HS_… */
+	__u8 path;   /* enum shunt_path: offered, then agreed on */
+	__u8 wscale; /* the smaller of those seen in SYN and SYN-ACK */
 };
 
 /* ---- peers: what is known of a path, per remote address and transport ---- */

@@ -125,6 +125,21 @@ static void add_sample(json_t *line)
 	}
 }
 
+struct summary field(enum metric m, enum system s, const char *key)
+{
+	struct series all = {};
+	json_t *line;
+	size_t i;
+
+	json_array_foreach (lines, i, line) {
+		if (is(line, "kind", "sample") &&
+		    is(line, "system", systems[s].key) &&
+		    is(line, "workload", metrics[m].workload))
+			add(&all, num(json_object_get(line, "data"), key));
+	}
+	return summarise(&all);
+}
+
 bool measured(enum metric m, enum system s)
 {
 	return values[m][s].n > 0;

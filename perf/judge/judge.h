@@ -157,6 +157,9 @@ double num(json_t *object, const char *key); /* or NAN */
 /* DIR/raw.jsonl, or what DIR/results.json has kept of it */
 void read_lines(const char *dir);
 
+/* Of a field in the data of all samples of this workload */
+struct summary field(enum metric m, enum system s, const char *key);
+
 /* Was this workload measured on this system? */
 bool measured(enum metric m, enum system s);
 

@@ -99,7 +99,8 @@ bpf_workloads_of()
 	case $1 in
 	message*) echo pingpong paced ;;
 	xdp-strict) echo bulk-256k ;;
-	pass* | xdp | tc) echo pingpong-1cpu bulk-256k connrate ;;
+	pass*) echo pingpong-1cpu bulk-256k connrate ;;
+	xdp | tc) echo pingpong-1cpu bulk-256k bulk connrate ;;
 	*) echo pingpong-1cpu bulk-256k ;;
 	esac
 }

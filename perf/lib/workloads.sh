@@ -25,7 +25,7 @@ declare -A systems_of=(
 	[paced]="plain pass-tc tc $message copying fou"
 	[pace]="plain tc $message copying fou"
 	[memory]="plain xdp tc udplite $message copying"
-	[files]="plain $segment $message copying fou"
+	[files]="plain pass $segment $message copying fou"
 	[loss]="plain $segment $message fou"
 	[bpf]="$passing $segment xdp-strict udplite-headers $message"
 )
