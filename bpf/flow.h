@@ -286,11 +286,14 @@ static __always_inline void tx_probe(struct shunt_flow *f, __u8 reason)
 	f->probes = 0;
 }
 
-static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
-					__u64 now)
+/* A global function, like flow_create(). */
+__weak __noinline int tx_fallback(struct shunt_flow *f, __u8 reason, __u64 now)
 {
-	struct shunt_peer *p = peer_get(&f->key.remote, f->transport, now);
+	struct shunt_peer *p;
 
+	if (!f)
+		return 0;
+	p = peer_get(&f->key.remote, f->transport, now);
 	if (f->flags & SHUNT_F_WAS_ENCAP) {
 		f->tx = SHUNT_TX_FALLBACK;
 		shunt_count(shunt_scratch(), SHUNT_CNT_FALLBACK);
@@ -301,6 +304,7 @@ static __always_inline void tx_fallback(struct shunt_flow *f, __u8 reason,
 	}
 	f->reason = reason;
 	count_reason(reason);
+	return 0;
 }
 
 /*

@@ -95,14 +95,21 @@ static __always_inline bool same_addresses(void *outer, void *inner,
 
 enum { NOT_ECT, ECT_1, ECT_0, CE };
 
-/* RFC 6040, figure 4. */
+#define ECN(outer, inner) ((outer) << 2 | (inner))
+
+/* RFC 6040, figure 4: what the inner becomes, two bits for each pair. From a
+ * table, as each branch is one more state for the verifier to follow. */
+static const __u32 ecn_becomes =
+	CE << 2 * ECN(CE, NOT_ECT) | CE << 2 * ECN(CE, ECT_1) |
+	CE << 2 * ECN(CE, ECT_0) | ECT_1 << 2 * ECN(ECT_1, ECT_0);
+
 static __always_inline void combine_ecn(struct frame *fr, __u8 outer,
 					__u8 inner)
 {
-	fr->drop_ce = outer == CE && inner == NOT_ECT;
-	fr->set_ecn = (outer == CE && inner != CE)	   ? CE
-		      : (outer == ECT_1 && inner == ECT_0) ? ECT_1
-							   : 0;
+	__u32 pair = ECN(outer, inner);
+
+	fr->drop_ce = 1 << ECN(CE, NOT_ECT) >> pair & 1;
+	fr->set_ecn = ecn_becomes >> 2 * pair & 3;
 }
 
 static __always_inline enum verdict inner_packet(struct frame *fr, void *outer,

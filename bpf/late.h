@@ -44,24 +44,25 @@ static __always_inline void unacknowledge(struct tcphdr *t)
 	t->check = ~shunt_fold((__u64)(__u16)~t->check + (__u32)~was + is);
 }
 
-/* A segment that comes in. */
-static __always_inline enum late late_in(const struct shunt_flow *f,
-					 const struct shunt_key *k,
-					 const struct tcphdr *t, __u32 payload)
+/* A segment that comes in. A global function, like flow_create(). */
+__weak __noinline int late_in(const struct shunt_flow *f,
+			      const struct shunt_key *whose,
+			      const struct tcphdr *t, __u32 payload)
 {
-	__u32 number;
+	struct shunt_key k KEY_ALIGNED;
 	struct shunt_stream *s;
+	__u32 number;
 
-	if (t->rst)
+	if (!f || !whose || !t || t->rst)
 		return LATE_NOT;
-	if (!payload && !t->fin) {
-		if (!(f->flags & SHUNT_F_FIN_TX) ||
-		    bpf_ntohl(t->ack_seq) != f->tx_next)
-			return LATE_NOT;
-		s = stream_find(k, &number);
+	if (!payload && !t->fin &&
+	    (!(f->flags & SHUNT_F_FIN_TX) ||
+	     bpf_ntohl(t->ack_seq) != f->tx_next))
+		return LATE_NOT;
+	k = *whose;
+	s = stream_find(&k, &number);
+	if (!payload && !t->fin)
 		return s && s->shut && s->enrolled ? LATE_ACK : LATE_NOT;
-	}
-	s = stream_find(k, &number);
 	if (!s || (s->rx != SHUNT_SRX_ARMED && s->rx != SHUNT_SRX_BASED))
 		return LATE_NOT;
 	if (!payload)

@@ -6,6 +6,7 @@
 #include "pins.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -25,9 +26,13 @@ static const char *const programs[] = {
 static const struct reader {
 	const char *program, *target;
 	enum bpf_attach_type type;
+	const char *btf_name;
+	__u32 btf_kind;
 } readers[] = {
-	{"shunt_msg_reader", "tcp_bpf_recvmsg", BPF_TRACE_FEXIT},
-	{"shunt_msg_reader_tp", "sock_recv_length", BPF_TRACE_RAW_TP},
+	{"shunt_msg_reader", "tcp_bpf_recvmsg", BPF_TRACE_FEXIT,
+	 "tcp_bpf_recvmsg", BTF_KIND_FUNC},
+	{"shunt_msg_reader_tp", "sock_recv_length", BPF_TRACE_RAW_TP,
+	 "btf_trace_sock_recv_length", BTF_KIND_TYPEDEF},
 };
 
 /* What is larger with the message path than without. */
@@ -65,7 +70,7 @@ static int resize(struct bpf_object *object)
 }
 
 /* Tried with a program that does nothing, which costs less than ours. */
-static bool allowed(const struct reader *reader)
+static bool allowed(const struct reader *reader, const struct btf *kernel)
 {
 	static const struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K},
@@ -75,7 +80,7 @@ static bool allowed(const struct reader *reader)
 		    .expected_attach_type = reader->type);
 	int id, fd;
 
-	id = libbpf_find_vmlinux_btf_id(reader->target, reader->type);
+	id = btf__find_by_name_kind(kernel, reader->btf_name, reader->btf_kind);
 	if (id <= 0)
 		return false;
 	opts.attach_btf_id = id;
@@ -87,12 +92,19 @@ static bool allowed(const struct reader *reader)
 	return true;
 }
 
+/* The kernel's BTF is 5 MB, and read a page at a time: once is enough. */
 static const struct reader *find_reader(void)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
-		if (allowed(&readers[i]))
-			return &readers[i];
-	return NULL;
+	static const struct reader *found;
+	struct btf *kernel = found ? NULL : btf__load_vmlinux_btf();
+
+	if (!kernel)
+		return found;
+	for (size_t i = 0; !found && i < ARRAY_SIZE(readers); i++)
+		if (allowed(&readers[i], kernel))
+			found = &readers[i];
+	btf__free(kernel);
+	return found;
 }
 
 const char *message_reader(void)

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static int ask_for_path(struct lab *lab)
+int lab_ask_for_path(struct lab *lab, const char *transport)
 {
 	json_t *rules = lab_json(lab, CLIENT, "policy list");
 	bool there = json_array_size(rules) > 1; /* the last is the default */
@@ -22,8 +22,8 @@ static int ask_for_path(struct lab *lab)
 	if (there)
 		return 0;
 	/* Not lab_shunt(): the next test wants the same. */
-	TEXT(command, "%s/shunt policy add --path message --transport udp",
-	     lab_build());
+	TEXT(command, "%s/shunt policy add --path message --transport %s",
+	     lab_build(), transport);
 	err = lab_run(lab, CLIENT, "%s", command);
 	free(command);
 	return err;
@@ -37,7 +37,7 @@ int lab_message_up(struct lab *lab, const char *options, const char *fmt, ...)
 	FORMAT(args, fmt);
 	err = lab_up_both(lab, options, "--message-path %s", args);
 	free(args);
-	return err ?: ask_for_path(lab);
+	return err ?: lab_ask_for_path(lab, "udp");
 }
 
 struct shunt_proxy lab_proxy(struct lab *lab, enum lab_host host)

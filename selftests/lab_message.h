@@ -17,6 +17,8 @@
  * compare counters with what they were. */
 int lab_message_up(struct lab *lab, const char *options, const char *fmt, ...)
 	LAB_PRINTF(3);
+/* The policy alone, for instances with other options, if there is none yet. */
+int lab_ask_for_path(struct lab *lab, const char *transport);
 
 /* The state and counters of the proxy there; all zero: no such thing. */
 struct shunt_proxy lab_proxy(struct lab *lab, enum lab_host host);

@@ -28,48 +28,44 @@ FIXTURE(message)
 {
 	struct lab lab;
 	struct lab_pair p;
+	struct shunt_proxy was[LAB_HOSTS]; /* once it is promoted */
 };
 
 FIXTURE_VARIANT(message)
 {
-	const char *options; /* of `lab up` */
+	const char *faults; /* of the wire */
 	const char *ingress;
 	int domain;
-	bool lossy;
 };
 
 FIXTURE_VARIANT_ADD(message,
-		    xdp){.options = NULL, .ingress = "xdp", .domain = AF_INET};
+		    xdp){.faults = NULL, .ingress = "xdp", .domain = AF_INET};
 
 FIXTURE_VARIANT_ADD(message, tc_ipv6){
-	.options = NULL, .ingress = "tc", .domain = AF_INET6};
+	.faults = NULL, .ingress = "tc", .domain = AF_INET6};
 
-FIXTURE_VARIANT_ADD(message, loss){.options = "--wire loss=5%,seed=11",
-				   .ingress = "xdp",
-				   .domain = AF_INET,
-				   .lossy = true};
+/* Those with the same ingress in a row: they share an instance. */
+FIXTURE_VARIANT_ADD(message, reorder){
+	.faults = "reorder=25%,seed=11", .ingress = "tc", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(message, reorder){.options = "--wire reorder=25%,seed=11",
-				      .ingress = "tc",
-				      .domain = AF_INET,
-				      .lossy = true};
+FIXTURE_VARIANT_ADD(message, loss){
+	.faults = "loss=5%,seed=11", .ingress = "xdp", .domain = AF_INET};
 
-FIXTURE_VARIANT_ADD(message,
-		    dup_damage){.options = "--wire dup=10%,damage=1%,seed=11",
-				.ingress = "xdp",
-				.domain = AF_INET6,
-				.lossy = true};
+FIXTURE_VARIANT_ADD(message, dup_damage){.faults = "dup=10%,damage=1%,seed=11",
+					 .ingress = "xdp",
+					 .domain = AF_INET6};
 
 FIXTURE_SETUP(message)
 {
-	ASSERT_EQ(0,
-		  lab_up_both(&self->lab, variant->options,
-			      "--message-path --ingress %s", variant->ingress));
-	lab_spoil(&self->lab); /* its proxies have counted */
-	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
-			       "policy add --path message --transport udp"));
-	ASSERT_EQ(0, lab_pair(&self->lab, &self->p, variant->domain, PORT));
-	ASSERT_TRUE(lab_promoted(&self->lab, &self->p));
+	struct lab *lab = &self->lab;
+
+	ASSERT_EQ(0, lab_message_up(lab, variant->faults ? "--wire ''" : NULL,
+				    "--ingress %s", variant->ingress));
+	if (variant->faults)
+		ASSERT_EQ(0, lab_do(lab, "fault", "%s", variant->faults));
+	ASSERT_EQ(0, lab_pair(lab, &self->p, variant->domain, PORT));
+	ASSERT_TRUE(lab_promoted(lab, &self->p));
+	lab_proxies(lab, self->was);
 }
 
 FIXTURE_TEARDOWN(message)
@@ -83,8 +79,8 @@ TEST_F(message, requests_and_responses)
 	struct lab *lab = &self->lab;
 	long up = lab_proxy_stat(lab, CLIENT, "bytes_tx");
 	long down = lab_proxy_stat(lab, SERVER, "bytes_tx");
-	long sum = 0, most = variant->lossy ? size_here(200 * KB, 20 * KB)
-					    : size_here(MB, 200 * KB);
+	long sum = 0, most = variant->faults ? size_here(200 * KB, 20 * KB)
+					     : size_here(MB, 200 * KB);
 
 	for (int round = 0; round < 3; round++)
 		for (unsigned i = 0; i < SIZES; i++) {
@@ -98,9 +94,7 @@ TEST_F(message, requests_and_responses)
 		}
 	EXPECT_TOOK_PATH(up, lab_proxy_stat(lab, CLIENT, "bytes_tx"), sum);
 	EXPECT_TOOK_PATH(down, lab_proxy_stat(lab, SERVER, "bytes_tx"), sum);
-	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "demoted"));
-	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "aborted"));
-	EXPECT_EQ(0, lab_proxy_stat(lab, SERVER, "aborted"));
+	EXPECT_TRUE(lab_undisturbed(lab, self->was));
 }
 
 /* shutdown(SHUT_WR) behind messages: the peer reads all, then the end; and
@@ -120,8 +114,9 @@ TEST_F(message, half_close)
 	ASSERT_EQ(0, stream_finish(&late, &in));
 	ASSERT_EQ(0, shutdown(self->p.s, SHUT_WR));
 	EXPECT_TRUE(stream_at_end(self->p.c));
-	EXPECT_EQ(0, lab_proxy_stat(&self->lab, CLIENT, "aborted"));
-	EXPECT_EQ(0, lab_proxy_stat(&self->lab, SERVER, "aborted"));
+	for (int host = CLIENT; host <= SERVER; host += SERVER - CLIENT)
+		EXPECT_EQ(self->was[host].aborted,
+			  lab_proxy(&self->lab, host).aborted);
 }
 
 /* ---- threads ---- */
@@ -188,7 +183,7 @@ static bool read_all(int fd, void *buf, size_t n)
 TEST_F_TIMEOUT(message, threads_on_one_socket, 120)
 {
 	uint32_t writes =
-		variant->lossy ? size_here(400, 100) : size_here(10000, 300);
+		variant->faults ? size_here(400, 100) : size_here(10000, 300);
 	long up = lab_proxy_stat(&self->lab, CLIENT, "bytes_tx"), sum = 0;
 	static char buf[WRITE], want[WRITE];
 	struct writer writer[WRITERS];
@@ -217,8 +212,7 @@ TEST_F_TIMEOUT(message, threads_on_one_socket, 120)
 	}
 	EXPECT_TOOK_PATH(up, lab_proxy_stat(&self->lab, CLIENT, "bytes_tx"),
 			 sum);
-	EXPECT_EQ(0, lab_proxy_stat(&self->lab, CLIENT, "demoted"));
-	EXPECT_EQ(0, lab_proxy_stat(&self->lab, CLIENT, "aborted"));
+	EXPECT_TRUE(lab_undisturbed(&self->lab, self->was));
 }
 
 FIXTURE(message_end)
@@ -229,11 +223,7 @@ FIXTURE(message_end)
 
 FIXTURE_SETUP(message_end)
 {
-	ASSERT_EQ(0, lab_up_both(&self->lab, NULL,
-				 "--message-path --message-memory 4M"));
-	lab_spoil(&self->lab);
-	ASSERT_EQ(0, lab_shunt(&self->lab, CLIENT,
-			       "policy add --path message --transport udp"));
+	ASSERT_EQ(0, lab_message_up(&self->lab, NULL, "--message-memory 4M"));
 	ASSERT_EQ(0, lab_pair(&self->lab, &self->p, AF_INET, PORT));
 	ASSERT_TRUE(lab_promoted(&self->lab, &self->p));
 }
@@ -250,13 +240,14 @@ TEST_F(message_end, unpaced_writer)
 	struct lab *lab = &self->lab;
 	long size = size_here(100 * MB, 10 * MB);
 	long tx = lab_proxy_stat(lab, CLIENT, "bytes_tx");
+	long demoted = lab_proxy_stat(lab, CLIENT, "demoted");
 
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 6, size));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 7, 100));
 	tx = lab_proxy_stat(lab, CLIENT, "bytes_tx") - tx;
 	EXPECT_LT(0, tx);
 	EXPECT_GT(size, tx);
-	EXPECT_EQ(1, lab_proxy_stat(lab, CLIENT, "demoted"));
+	EXPECT_EQ(demoted + 1, lab_proxy_stat(lab, CLIENT, "demoted"));
 	EXPECT_TRUE(BECOMES(lab_proxy_stat(lab, CLIENT, "charged") ==
 			    lab_proxy_stat(lab, CLIENT, "released")));
 }
@@ -309,17 +300,20 @@ TEST_F(message_end, blackhole)
 {
 	struct lab *lab = &self->lab;
 	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
+	struct shunt_proxy was = lab_proxy(lab, CLIENT);
 
+	lab_spoil(lab); /* the proxies know that the path is blocked */
 	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
-	while (!lab_proxy_stat(lab, CLIENT, "demoted") && now_us() < end) {
+	while (lab_proxy(lab, CLIENT).demoted == was.demoted &&
+	       now_us() < end) {
 		ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 8, 20 * KB));
 		ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 9, 20 * KB));
 	}
-	EXPECT_LE(1, lab_proxy_stat(lab, CLIENT, "demoted"));
-	EXPECT_LE(1, lab_proxy_stat(lab, CLIENT, "repaired"));
+	EXPECT_LT(was.demoted, lab_proxy(lab, CLIENT).demoted);
+	EXPECT_LT(was.repaired, lab_proxy(lab, CLIENT).repaired);
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 10, MB));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 11, MB));
-	EXPECT_EQ(0, lab_proxy_stat(lab, CLIENT, "aborted"));
+	EXPECT_EQ(was.aborted, lab_proxy(lab, CLIENT).aborted);
 }
 
 static long worker(struct lab *lab, enum lab_host host)
@@ -344,6 +338,7 @@ TEST_F(message_end, proxy_killed)
 	ssize_t n;
 	char c;
 
+	lab_spoil(lab);
 	ASSERT_LT(1, pid);
 	start = now_us();
 	ASSERT_EQ(0, kill(pid, SIGKILL));
@@ -414,6 +409,7 @@ static void killed_in_transfer(struct __test_metadata *_metadata,
 
 TEST_F(message_end, proxy_killed_in_transfer)
 {
+	lab_spoil(&self->lab);
 	killed_in_transfer(_metadata, &self->lab, SERVER, PORT + 3);
 	killed_in_transfer(_metadata, &self->lab, CLIENT, PORT + 4);
 }
