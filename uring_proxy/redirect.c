@@ -164,7 +164,10 @@ void redirect_tick(struct proxy *px)
 	while (recv(px->redirect[1], refused, sizeof(refused), MSG_DONTWAIT) >
 	       0)
 		;
-	px->starved = false;
+	if (px->starved) {
+		px->starved = false;
+		redirect_read(px);
+	}
 }
 
 /*
