@@ -133,7 +133,10 @@ message_bytes()
 
 	for host in "${hosts[@]}"; do
 		on_host "$1" "$host" "$shunt" stats -j
-	done | awk -F'[:,]' '/"(bytes_tx|repaired)"/ { n += $2 }
+	done | awk -F'[:,]' '
+		/^{/ { parts = 0 }
+		/"loops"/ { parts = 1 } # whose sum has been above
+		!parts && /"(bytes_tx|repaired)"/ { n += $2 }
 		END { printf "%.0f", n }'
 }
 
