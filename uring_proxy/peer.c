@@ -24,6 +24,7 @@
 
 #define SOCKET_BUF  (8 << 20)
 #define CWND_INIT   (64 << 10)
+#define FORGET_NS   (1000 * NSEC_PER_MS) /* nothing has been under way for */
 #define PAYLOAD_MIN 256
 
 bool is_v4(const struct shunt_addr *a)
@@ -238,6 +239,20 @@ struct peer *peer_get(struct proxy *px, const struct shunt_addr *local,
 void peer_rtt(struct peer *p, uint64_t sample_ns)
 {
 	p->srtt_ns = p->srtt_ns ? (7 * p->srtt_ns + sample_ns) / 8 : sample_ns;
+}
+
+/*
+ * What losses have taught is of use for a while. TCP's connections are new ones
+ * and begin with slow start; ours to a peer lasts for ever: 26 MB after some
+ * seconds of 1% loss took 7.6 s instead of 0.9 (50 ms).
+ */
+void peer_resumes(struct proxy *px, struct peer *p)
+{
+	if (px->now_ns - p->sent_ns < FORGET_NS)
+		return;
+	p->ssthresh = CWND_MAX;
+	if (p->cwnd < CWND_INIT)
+		p->cwnd = CWND_INIT;
 }
 
 /* Half the window, once a round trip. */

@@ -307,6 +307,7 @@ struct peer {
 	/* congestion, RFC 8085 3.1: bytes */
 	uint64_t cwnd, ssthresh, inflight;
 	uint64_t srtt_ns, cut_ns;
+	uint64_t sent_ns;   /* the last batch */
 	uint64_t copies_ns; /* the kernel copies what it need not: since then */
 	struct stream *ready, **ready_tail; /* with something to send */
 
@@ -325,6 +326,8 @@ struct peer *peer_get(struct proxy *px, const struct shunt_addr *local,
 void peers_tick(struct proxy *px);
 void peer_measure_mtu(struct peer *p);
 void peer_rtt(struct peer *p, uint64_t sample_ns);
+/* Something is to be sent, and nothing is under way. */
+void peer_resumes(struct proxy *px, struct peer *p);
 void peer_lost(struct proxy *px, struct peer *p); /* a frame, or more */
 bool is_v4(const struct shunt_addr *a);
 socklen_t to_sockaddr(const struct shunt_addr *a, uint16_t port,

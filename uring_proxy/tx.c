@@ -273,11 +273,14 @@ static bool send_batch(struct proxy *px, struct peer *p, struct stream *st)
 
 	if (most > FRAMES)
 		most = FRAMES;
+	if (!p->inflight)
+		peer_resumes(px, p);
 	if (p->inflight >= p->cwnd)
 		return false;
 	s = send_new(px);
 	if (!s)
 		return false;
+	p->sent_ns = px->now_ns;
 	if (st->tx_sent == st->tx_acked)
 		st->tx_progress_ns = px->now_ns; /* the clock starts */
 	if (!st->rtt_from_ns)
