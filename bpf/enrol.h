@@ -124,6 +124,19 @@ static __always_inline bool still_reads(struct bpf_sock *sk)
 	return full && BPF_CORE_READ(full, sk_shutdown) == SEND_SHUTDOWN;
 }
 
+/* The stream of a socket and where its number is kept, or NULL. */
+static __always_inline struct shunt_stream *
+stream_of_socket(struct bpf_sock *sk, __u32 **of)
+{
+	__u32 number;
+
+	*of = sk ? bpf_sk_storage_get(&stream_of, sk, NULL, 0) : NULL;
+	if (!*of || !**of)
+		return NULL;
+	number = **of;
+	return bpf_map_lookup_elem(&streams, &number);
+}
+
 #define SOL_TCP		      6
 #define TCP_INFINITE_SSTHRESH 0x7fffffff /* include/net/tcp.h */
 
@@ -136,17 +149,12 @@ static __always_inline bool still_reads(struct bpf_sock *sk)
  */
 static __always_inline void stream_resumes(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
 	int infinite = TCP_INFINITE_SSTHRESH;
 	struct shunt_stream *s;
-	__u32 *of, number;
+	__u32 *of;
 
-	of = sk ? bpf_sk_storage_get(&stream_of, sk, NULL, 0) : NULL;
-	if (!of)
-		return;
-	number = *of;
-	s = bpf_map_lookup_elem(&streams, &number);
-	if (!number || !s || !s->tx_open)
+	s = stream_of_socket(ctx->sk, &of);
+	if (!s || !s->tx_open)
 		return;
 	bpf_setsockopt(ctx, SOL_TCP, TCP_BPF_SNDCWND_CLAMP, &infinite,
 		       sizeof(infinite));
@@ -165,13 +173,10 @@ static __always_inline void stream_state(struct bpf_sock_ops *ctx,
 	struct shunt_stream *s;
 	__u32 *of, number;
 
-	of = sk ? bpf_sk_storage_get(&stream_of, sk, NULL, 0) : NULL;
-	if (!of)
+	s = stream_of_socket(sk, &of);
+	if (!sk || !s)
 		return;
 	number = *of;
-	s = bpf_map_lookup_elem(&streams, &number);
-	if (!number || !s)
-		return;
 	s->shut = still_reads(sk);
 	s->tx = SHUNT_STX_OFF;
 	if (state != BPF_TCP_CLOSE) {
