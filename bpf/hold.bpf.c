@@ -68,17 +68,11 @@ static __always_inline enum fate fate_of(struct __sk_buff *skb,
 /* The frame as it came in, with the VLAN tag that has become metadata. */
 static __always_inline int hand_to_proxy(struct __sk_buff *skb, __u32 number)
 {
-	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &number);
 	struct shunt_event *e;
-	void *ring = NULL;
-	__u32 tag = 0, len = skb->len;
+	__u32 loop, tag = 0, len = skb->len;
+	void *ring = message_ring(number, &loop);
 	int err;
 
-	if (s) {
-		__u32 loop = s->loop;
-
-		ring = bpf_map_lookup_elem(&message_events, &loop);
-	}
 	if (!ring)
 		return -1;
 	if (skb->vlan_present)

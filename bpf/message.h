@@ -91,20 +91,26 @@ stream_find(const struct shunt_key *key, __u32 *number)
 	return bpf_map_lookup_elem(&streams, number);
 }
 
+/* The ring of events of the loop that has the stream, or NULL. */
+static __always_inline void *message_ring(__u32 stream, __u32 *loop)
+{
+	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &stream);
+
+	if (!s)
+		return NULL;
+	*loop = s->loop;
+	return bpf_map_lookup_elem(&message_events, loop);
+}
+
 /* Tell the loop that has the stream. With a full ring it has to look for
  * itself. */
 static __always_inline void message_event(__u32 type, __u32 stream)
 {
-	struct shunt_stream *s = bpf_map_lookup_elem(&streams, &stream);
 	struct shunt_event e = {.type = type, .stream = stream};
 	struct shunt_proxy *p;
-	__u32 loop;
-	void *ring;
+	__u32 loop = SHUNT_MSG_LOOPS; /* no loop */
+	void *ring = message_ring(stream, &loop);
 
-	if (!s)
-		return;
-	loop = s->loop;
-	ring = bpf_map_lookup_elem(&message_events, &loop);
 	if (ring && !bpf_ringbuf_output(ring, &e, sizeof(e), 0))
 		return;
 	p = bpf_map_lookup_elem(&message_proxy, &loop);
