@@ -37,7 +37,8 @@ ifneq ($(SAN),)
 # daemon's stderr is nowhere. ASan reports the trap, with the line.
 SAN_FLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-fsanitize-undefined-trap-on-error -fno-tree-tail-merge -fno-crossjumping
-CFLAGS	 += $(SAN_FLAGS)
+# GCC's manual: sanitizers make it warn of what is not so.
+CFLAGS	 += $(SAN_FLAGS) -Wno-maybe-uninitialized
 LDFLAGS	 += $(SAN_FLAGS)
 endif
 LIBS	 := -lbpf -ljansson -lelf -lmnl
