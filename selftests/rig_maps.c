@@ -19,7 +19,7 @@ static int empty_map(const struct bpf_map *map)
 	uint32_t key_size = bpf_map__key_size(map);
 	uint32_t n = bpf_map__max_entries(map);
 	int fd = bpf_map__fd(map);
-	char key[key_size];
+	char key[key_size ?: 1]; /* a queue has none */
 
 	switch (bpf_map__type(map)) {
 	case BPF_MAP_TYPE_HASH:
