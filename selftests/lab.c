@@ -283,7 +283,7 @@ static int make_lab(struct lab *lab, const char *options)
 			       ?: lab_make_dir(lab);
 }
 
-static int get_lab(struct lab *lab, const char *options)
+int lab_open(struct lab *lab, const char *options)
 {
 	options = options ?: "";
 	return lab_take(lab, options) ? 0 : make_lab(lab, options);
@@ -291,7 +291,7 @@ static int get_lab(struct lab *lab, const char *options)
 
 int lab_up(struct lab *lab, const char *options)
 {
-	int err = get_lab(lab, options);
+	int err = lab_open(lab, options);
 
 	for (int i = 0; !err && i < LAB_HOSTS; i++)
 		if (lab->pins[i][0])
@@ -301,7 +301,7 @@ int lab_up(struct lab *lab, const char *options)
 
 int lab_up_both(struct lab *lab, const char *options, const char *fmt, ...)
 {
-	int err = get_lab(lab, options);
+	int err = lab_open(lab, options);
 	char *args;
 
 	if (err)

@@ -6,6 +6,7 @@
  */
 #include "harness.h"
 #include "lab_message.h"
+#include "lab_proc.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -61,14 +62,8 @@ FIXTURE_VARIANT_ADD(lite, xdp_ipv6_faults){
 /* A counter of the kernel's UDP, of both families */
 static long udp_errors(struct lab *lab, enum lab_host host)
 {
-	char *text = lab_output(lab, host,
-				"nstat -asz UdpInCsumErrors Udp6InCsumErrors "
-				"| awk '/CsumErrors/ { n += $2 } END { print "
-				"n }'");
-	long n = text ? atol(text) : -1;
-
-	free(text);
-	return n;
+	return lab_counter(lab, host, "UdpInCsumErrors") +
+	       lab_counter(lab, host, "Udp6InCsumErrors");
 }
 
 FIXTURE_SETUP(lite)
