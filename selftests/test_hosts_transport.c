@@ -316,6 +316,9 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 	int rounds = getenv("SHUNT_GUEST") ? 10 : 100;
 	pthread_t t[2];
 
+	/* A guest has but one CPU, which the commands shall have. */
+	if (getenv("SHUNT_GUEST"))
+		ASSERT_EQ(0, lab_do(lab, "fault", "rate=40mbit"));
 	pong.listener = lab_listen(lab, SERVER, AF_INET6, PORT + 1);
 	ASSERT_LE(0, pong.listener);
 	ASSERT_EQ(0, put_both(lab, "add", OWD));
