@@ -182,11 +182,14 @@ int lab_do(struct lab *lab, const char *what, const char *fmt, ...)
 	int status;
 
 	FORMAT(args, fmt);
-	TEXT(command, "%s/testbed/lab %s %s %s", lab_root(), what, lab->name,
-	     args);
 	lab_note_command(lab, what, args);
-	status = run_in(-1, NULL, command);
-	free(command);
+	status = lab_do_directly(lab, what, args);
+	if (status < 0) {
+		TEXT(command, "%s/testbed/lab %s %s %s", lab_root(), what,
+		     lab->name, args);
+		status = run_in(-1, NULL, command);
+		free(command);
+	}
 	free(args);
 	return status;
 }
@@ -379,23 +382,4 @@ int lab_count(struct lab *lab, struct lab_count *count)
 	}
 	json_decref(json);
 	return counters == 6 ? 0 : -1;
-}
-
-long lab_wire_did(struct lab *lab, const char *what)
-{
-	char *command, *output = NULL;
-	json_t *stats = NULL, *direction;
-	const char *name;
-	long n = 0;
-
-	TEXT(command, "%s/testbed/lab wire-stats %s", lab_root(), lab->name);
-	if (!run_in(-1, &output, command))
-		stats = json_loads(output, 0, NULL);
-	json_object_foreach (stats, name, direction) {
-		n += json_integer_value(json_object_get(direction, what));
-	}
-	json_decref(stats);
-	free(output);
-	free(command);
-	return stats ? n : -1;
 }

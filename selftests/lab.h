@@ -159,6 +159,8 @@ struct lab_count {
 /* Since the last call. */
 int lab_count(struct lab *lab, struct lab_count *count);
 
+/* What the wire has done since `wire-stats reset`, by direction, or NULL. */
+json_t *lab_wire_stats(struct lab *lab);
 /* What the wire has done (a word of `lab wire-stats`), both ways together. */
 long lab_wire_did(struct lab *lab, const char *what);
 

@@ -231,7 +231,7 @@ static int refresh(struct lab *lab)
 	if (!is_quiet(lab) || lab_make_dir(lab) ||
 	    lab_run(lab, ROUTER, "nft reset counters >/dev/null") ||
 	    (strstr(lab->options, "--wire") &&
-	     lab_do(lab, "wire-stats", "reset >/dev/null")))
+	     lab_do(lab, "wire-stats", "reset")))
 		return -1;
 	for (int i = 0; i < LAB_HOSTS; i++)
 		if (lab->pins[i][0] && !lab->touched[i] && forget(lab, i))

@@ -83,14 +83,11 @@ static double reported(struct lab *lab, enum lab_host host, const char *name)
 
 static long wire_lost(struct lab *lab, const char *direction)
 {
-	char *text = lab_output(lab, ROUTER, "%s/testbed/lab wire-stats %s",
-				lab_root(), lab->name);
-	json_t *stats = text ? json_loads(text, 0, NULL) : NULL;
+	json_t *stats = lab_wire_stats(lab);
 	long n = json_integer_value(
 		json_object_get(json_object_get(stats, direction), "lost"));
 
 	json_decref(stats);
-	free(text);
 	return n;
 }
 
