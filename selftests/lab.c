@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
@@ -243,16 +244,23 @@ int lab_make_dir(struct lab *lab)
 	return !mkdtemp(lab->dir) || chmod(lab->dir, 0755) ? -errno : 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
 int lab_remove_dir(struct lab *lab)
 {
-	char *command;
-	int err;
+	int err = 0;
 
-	if (!lab->dir[0])
-		return 0;
-	TEXT(command, "rm -r %s", lab->dir);
-	err = run_in(-1, NULL, command);
-	free(command);
+	if (lab->dir[0])
+		err = nftw(lab->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	if (err)
+		fprintf(stderr, "# %s: %m\n", lab->dir);
 	lab->dir[0] = '\0';
 	return err;
 }
@@ -331,55 +339,4 @@ int lab_down(struct lab *lab)
 	if (lab_remove_dir(lab))
 		err = -1;
 	return err;
-}
-
-/* ---- the router's counters ---- */
-
-static struct lab_traffic *counter(struct lab_count *count, const char *name)
-{
-	static const char *const dirs[] = {
-		[TO_SERVER] = "to_server_", [TO_CLIENT] = "to_client_"};
-
-	for (int dir = 0; dir < 2; dir++) {
-		size_t n = strlen(dirs[dir]);
-
-		if (strncmp(name, dirs[dir], n))
-			continue;
-		if (!strcmp(name + n, "tcp"))
-			return &count->tcp[dir];
-		if (!strcmp(name + n, "udp"))
-			return &count->udp[dir];
-		if (!strcmp(name + n, "udplite"))
-			return &count->udplite[dir];
-	}
-	return NULL;
-}
-
-/* As `lab count NAME reset` does, which takes four times as long. */
-int lab_count(struct lab *lab, struct lab_count *count)
-{
-	json_t *json = NULL, *item;
-	char *output = NULL;
-	int counters = 0;
-	size_t i;
-
-	if (!run_in(lab->ns[ROUTER], &output,
-		    "exec nft -j reset counters table inet lab"))
-		json = json_loads(output, 0, NULL);
-	free(output);
-	json_array_foreach (json_object_get(json, "nftables"), i, item) {
-		struct lab_traffic *t = NULL;
-		long long packets, bytes;
-		const char *name;
-
-		if (!json_unpack(item, "{s:{s:s,s:I,s:I}}", "counter", "name",
-				 &name, "packets", &packets, "bytes", &bytes))
-			t = counter(count, name);
-		if (!t)
-			continue;
-		*t = (struct lab_traffic){.packets = packets, .bytes = bytes};
-		counters++;
-	}
-	json_decref(json);
-	return counters == 6 ? 0 : -1;
 }

@@ -228,8 +228,9 @@ static int forget(struct lab *lab, enum lab_host host)
 
 static int refresh(struct lab *lab)
 {
-	if (!is_quiet(lab) || lab_make_dir(lab) ||
-	    lab_run(lab, ROUTER, "nft reset counters >/dev/null") ||
+	struct lab_count count;
+
+	if (!is_quiet(lab) || lab_make_dir(lab) || lab_count(lab, &count) ||
 	    (strstr(lab->options, "--wire") &&
 	     lab_do(lab, "wire-stats", "reset")))
 		return -1;
