@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
@@ -182,11 +183,14 @@ int lab_do(struct lab *lab, const char *what, const char *fmt, ...)
 	int status;
 
 	FORMAT(args, fmt);
-	TEXT(command, "%s/testbed/lab %s %s %s", lab_root(), what, lab->name,
-	     args);
 	lab_note_command(lab, what, args);
-	status = run_in(-1, NULL, command);
-	free(command);
+	status = lab_do_directly(lab, what, args);
+	if (status < 0) {
+		TEXT(command, "%s/testbed/lab %s %s %s", lab_root(), what,
+		     lab->name, args);
+		status = run_in(-1, NULL, command);
+		free(command);
+	}
 	free(args);
 	return status;
 }
@@ -240,16 +244,23 @@ int lab_make_dir(struct lab *lab)
 	return !mkdtemp(lab->dir) || chmod(lab->dir, 0755) ? -errno : 0;
 }
 
+static int remove_one(const char *path, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
 int lab_remove_dir(struct lab *lab)
 {
-	char *command;
-	int err;
+	int err = 0;
 
-	if (!lab->dir[0])
-		return 0;
-	TEXT(command, "rm -r %s", lab->dir);
-	err = run_in(-1, NULL, command);
-	free(command);
+	if (lab->dir[0])
+		err = nftw(lab->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	if (err)
+		fprintf(stderr, "# %s: %m\n", lab->dir);
 	lab->dir[0] = '\0';
 	return err;
 }
@@ -283,7 +294,7 @@ static int make_lab(struct lab *lab, const char *options)
 			       ?: lab_make_dir(lab);
 }
 
-static int get_lab(struct lab *lab, const char *options)
+int lab_open(struct lab *lab, const char *options)
 {
 	options = options ?: "";
 	return lab_take(lab, options) ? 0 : make_lab(lab, options);
@@ -291,7 +302,7 @@ static int get_lab(struct lab *lab, const char *options)
 
 int lab_up(struct lab *lab, const char *options)
 {
-	int err = get_lab(lab, options);
+	int err = lab_open(lab, options);
 
 	for (int i = 0; !err && i < LAB_HOSTS; i++)
 		if (lab->pins[i][0])
@@ -301,7 +312,7 @@ int lab_up(struct lab *lab, const char *options)
 
 int lab_up_both(struct lab *lab, const char *options, const char *fmt, ...)
 {
-	int err = get_lab(lab, options);
+	int err = lab_open(lab, options);
 	char *args;
 
 	if (err)
@@ -328,74 +339,4 @@ int lab_down(struct lab *lab)
 	if (lab_remove_dir(lab))
 		err = -1;
 	return err;
-}
-
-/* ---- the router's counters ---- */
-
-static struct lab_traffic *counter(struct lab_count *count, const char *name)
-{
-	static const char *const dirs[] = {
-		[TO_SERVER] = "to_server_", [TO_CLIENT] = "to_client_"};
-
-	for (int dir = 0; dir < 2; dir++) {
-		size_t n = strlen(dirs[dir]);
-
-		if (strncmp(name, dirs[dir], n))
-			continue;
-		if (!strcmp(name + n, "tcp"))
-			return &count->tcp[dir];
-		if (!strcmp(name + n, "udp"))
-			return &count->udp[dir];
-		if (!strcmp(name + n, "udplite"))
-			return &count->udplite[dir];
-	}
-	return NULL;
-}
-
-/* As `lab count NAME reset` does, which takes four times as long. */
-int lab_count(struct lab *lab, struct lab_count *count)
-{
-	json_t *json = NULL, *item;
-	char *output = NULL;
-	int counters = 0;
-	size_t i;
-
-	if (!run_in(lab->ns[ROUTER], &output,
-		    "exec nft -j reset counters table inet lab"))
-		json = json_loads(output, 0, NULL);
-	free(output);
-	json_array_foreach (json_object_get(json, "nftables"), i, item) {
-		struct lab_traffic *t = NULL;
-		long long packets, bytes;
-		const char *name;
-
-		if (!json_unpack(item, "{s:{s:s,s:I,s:I}}", "counter", "name",
-				 &name, "packets", &packets, "bytes", &bytes))
-			t = counter(count, name);
-		if (!t)
-			continue;
-		*t = (struct lab_traffic){.packets = packets, .bytes = bytes};
-		counters++;
-	}
-	json_decref(json);
-	return counters == 6 ? 0 : -1;
-}
-
-long lab_wire_did(struct lab *lab, const char *what)
-{
-	char *command, *output = NULL;
-	json_t *stats = NULL, *direction;
-	const char *name;
-	long n = 0;
-
-	TEXT(command, "%s/testbed/lab wire-stats %s", lab_root(), lab->name);
-	if (!run_in(-1, &output, command))
-		stats = json_loads(output, 0, NULL);
-	json_object_foreach (stats, name, direction) {
-		n += json_integer_value(json_object_get(direction, what));
-	}
-	json_decref(stats);
-	free(output);
-	free(command);
-	return stats ? n : -1;
 }

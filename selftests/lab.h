@@ -48,7 +48,10 @@ const char *lab_root(void);
 
 /* options: of `lab up`, may be NULL. */
 int lab_up(struct lab *lab, const char *options);
-/* The same with `shunt up` on client and server, its options by fmt. */
+/* The same, but shunt stays up where the test before has left it so: for those
+ * that bring up each host by itself. */
+int lab_open(struct lab *lab, const char *options);
+/* lab_up() with `shunt up` on client and server, its options by fmt. */
 int lab_up_both(struct lab *lab, const char *options, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Also takes shunt down, and fails if that left something in the kernel. */
@@ -67,6 +70,12 @@ int lab_leave(struct lab *lab, bool passed);
 static inline void lab_spoil(struct lab *lab)
 {
 	lab->spoilt = true;
+}
+/* … or, after a change to shunt alone, that the next one needs it anew there.
+ */
+static inline void lab_touch(struct lab *lab, enum lab_host host)
+{
+	lab->touched[host] = true;
 }
 
 void lab_share(void);
@@ -150,6 +159,8 @@ struct lab_count {
 /* Since the last call. */
 int lab_count(struct lab *lab, struct lab_count *count);
 
+/* What the wire has done since `wire-stats reset`, by direction, or NULL. */
+json_t *lab_wire_stats(struct lab *lab);
 /* What the wire has done (a word of `lab wire-stats`), both ways together. */
 long lab_wire_did(struct lab *lab, const char *what);
 

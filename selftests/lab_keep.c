@@ -165,10 +165,17 @@ int lab_map(struct lab *lab, enum lab_host host, const char *name)
 static int empty_hash(struct lab *lab, enum lab_host host, const char *name)
 {
 	int fd = lab_map(lab, host, name), err = fd < 0 ? fd : 0;
-	char key[64];
+	char keys[2][64];
+	int i = 0;
+	bool more = !err && !bpf_map_get_next_key(fd, NULL, keys[0]);
 
-	while (!err && !bpf_map_get_next_key(fd, NULL, key))
-		err = bpf_map_delete_elem(fd, key);
+	/* The next one is asked for first: without a key to go on from, the
+	 * kernel looks through all that is empty by now. */
+	while (more && !err) {
+		more = !bpf_map_get_next_key(fd, keys[i], keys[!i]);
+		err = bpf_map_delete_elem(fd, keys[i]);
+		i = !i;
+	}
 	if (fd >= 0)
 		close(fd);
 	return err;
@@ -221,10 +228,11 @@ static int forget(struct lab *lab, enum lab_host host)
 
 static int refresh(struct lab *lab)
 {
-	if (!is_quiet(lab) || lab_make_dir(lab) ||
-	    lab_run(lab, ROUTER, "nft reset counters >/dev/null") ||
+	struct lab_count count;
+
+	if (!is_quiet(lab) || lab_make_dir(lab) || lab_count(lab, &count) ||
 	    (strstr(lab->options, "--wire") &&
-	     lab_do(lab, "wire-stats", "reset >/dev/null")))
+	     lab_do(lab, "wire-stats", "reset")))
 		return -1;
 	for (int i = 0; i < LAB_HOSTS; i++)
 		if (lab->pins[i][0] && !lab->touched[i] && forget(lab, i))

@@ -28,6 +28,11 @@ int lab_note_pins(struct lab *lab, enum lab_host host);
 /* … are gone a while after its end, or it says which are not. */
 int lab_all_gone(struct lab *lab, enum lab_host host);
 
+/* ---- lab_direct.c ---- */
+
+/* A command of lab_do(): its exit status, or negative if the script has to. */
+int lab_do_directly(struct lab *lab, const char *what, const char *args);
+
 /* ---- lab_keep.c ---- */
 
 /* The lab that an earlier test has left, if it is one with these options. */

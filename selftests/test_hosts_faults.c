@@ -6,13 +6,88 @@
  * at the ends says, whoever made it so.
  */
 #include "harness.h"
-#include "lab.h"
+#include "lab_proc.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
 
 #define PORT 7600
 #define KB   1000L
+
+static int set_faults(struct lab *lab, const char *spec, bool netem)
+{
+	return lab_do(lab, "fault", "%s %s", netem ? "--netem" : "", spec);
+}
+
+/* A connection on the transport, over a path that is good so far. */
+static void open_pair(struct __test_metadata *_metadata, struct lab *lab,
+		      struct lab_pair *p, int domain, int listener)
+{
+	ASSERT_EQ(0, lab_pair_on(lab, p, domain, listener));
+	ASSERT_EQ(0, stream_through(p->c, p->s, 1, 1000));
+	ASSERT_TRUE(lab_flow(lab, CLIENT, p->c, "redirected", NULL));
+	ASSERT_TRUE(lab_flow(lab, SERVER, p->s, "redirected", NULL));
+}
+
+/* ---- one packet in five ---- */
+
+/*
+ * One packet in five: TCP itself lives from timer to timer. Probes get lost as
+ * well, so a flow may end up on TCP for good; it may not stand still.
+ */
+
+FIXTURE(heavy_loss)
+{
+	struct lab lab;
+	int listener;
+};
+
+FIXTURE_VARIANT(heavy_loss)
+{
+	const char *ingress;
+	int domain;
+};
+
+/* In this order, as the next fixture begins with the same instances. */
+FIXTURE_VARIANT_ADD(heavy_loss, tc){.ingress = "tc", .domain = AF_INET6};
+
+FIXTURE_VARIANT_ADD(heavy_loss, xdp){.ingress = "xdp", .domain = AF_INET};
+
+FIXTURE_SETUP(heavy_loss)
+{
+	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "--ingress %s",
+				 variant->ingress));
+	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
+	ASSERT_LE(0, self->listener);
+}
+
+FIXTURE_TEARDOWN(heavy_loss)
+{
+	close(self->listener);
+	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
+}
+
+TEST_F_TIMEOUT(heavy_loss, transfers_are_complete, 60)
+{
+	struct lab *lab = &self->lab;
+	struct lab_pair p;
+	struct lab_count count = {};
+
+	open_pair(_metadata, lab, &p, variant->domain, self->listener);
+	ASSERT_EQ(0, lab_count(lab, &count));
+	ASSERT_EQ(0, set_faults(lab, "loss=20%,seed=11", false));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 2, 60 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 3, 60 * KB));
+	EXPECT_LT(5, lab_wire_did(lab, "lost"));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_LT(0, count.udp[TO_SERVER].packets);
+	ASSERT_EQ(0, set_faults(lab, "none", false));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 4, 510 * KB));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 5, 510 * KB));
+	lab_pair_close(&p);
+}
+
+/* ---- less than that ---- */
 
 FIXTURE(faults)
 {
@@ -53,17 +128,18 @@ VARIANT(tc_all, "tc", AF_INET,
 	"delay=5ms,jitter=1ms,loss=2%,reorder=5%,dup=2%,damage=1%,seed=9",
 	LOST);
 
+/* Those with the same ingress in a row: they share instances. */
 VARIANT(netem_loss, "xdp", AF_INET6, "loss=5%", NULL, "TcpRetransSegs");
-VARIANT(netem_reorder, "tc", AF_INET, "delay=10ms,reorder=25%", NULL,
-	"TcpExtTCPOFOQueue");
 VARIANT(netem_duplicate, "xdp", AF_INET, "dup=5%", NULL,
 	"TcpExtTCPDSACKOldSent");
-/* It damages only what an skb has in its linear part: mostly headers, and a
- * quarter of those are TCP's. */
-VARIANT(netem_damage, "tc", AF_INET6, "damage=4%", NULL, "TcpInCsumErrors");
 VARIANT(netem_all, "xdp", AF_INET,
 	"delay=5ms,jitter=1ms,loss=2%,reorder=5%,dup=2%,damage=1%", NULL,
 	"TcpRetransSegs");
+VARIANT(netem_reorder, "tc", AF_INET, "delay=10ms,reorder=25%", NULL,
+	"TcpExtTCPOFOQueue");
+/* It damages only what an skb has in its linear part: mostly headers, and a
+ * quarter of those are TCP's. */
+VARIANT(netem_damage, "tc", AF_INET6, "damage=4%", NULL, "TcpInCsumErrors");
 
 FIXTURE_SETUP(faults)
 {
@@ -105,37 +181,6 @@ static bool has_netem(struct lab *lab)
 				     "(CONFIG_NET_SCH_NETEM)");  \
 	} while (0)
 
-static int set_faults(struct lab *lab, const char *spec, bool netem)
-{
-	return lab_do(lab, "fault", "%s %s", netem ? "--netem" : "", spec);
-}
-
-/* A counter of the kernel's TCP, both hosts together. */
-static long tcp_saw(struct lab *lab, const char *name)
-{
-	long n = 0;
-
-	for (int i = CLIENT; i <= SERVER; i += SERVER - CLIENT) {
-		char *text = lab_output(
-			lab, i, "nstat -asz %s | awk '/^%s/ { print $2 }'",
-			name, name);
-
-		n += text && *text ? atol(text) : -1000;
-		free(text);
-	}
-	return n;
-}
-
-/* A connection on the transport, over a path that is good so far. */
-static void open_pair(struct __test_metadata *_metadata, struct lab *lab,
-		      struct lab_pair *p, int domain, int listener)
-{
-	ASSERT_EQ(0, lab_pair_on(lab, p, domain, listener));
-	ASSERT_EQ(0, stream_through(p->c, p->s, 1, 1000));
-	ASSERT_TRUE(lab_flow(lab, CLIENT, p->c, "redirected", NULL));
-	ASSERT_TRUE(lab_flow(lab, SERVER, p->s, "redirected", NULL));
-}
-
 /* Send a little until both ends have this state. */
 static bool comes_back(struct lab *lab, struct lab_pair *p)
 {
@@ -156,7 +201,7 @@ TEST_F_TIMEOUT(faults, transfers_are_complete, 60)
 	NEEDS_NETEM();
 	open_pair(_metadata, lab, &p, variant->domain, self->listener);
 	ASSERT_EQ(0, lab_count(lab, &count));
-	before = tcp_saw(lab, variant->seen);
+	before = lab_counters(lab, variant->seen);
 	ASSERT_LE(0, before);
 	ASSERT_EQ(0, set_faults(lab, variant->spec, !variant->count));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 2, 510 * KB));
@@ -164,7 +209,7 @@ TEST_F_TIMEOUT(faults, transfers_are_complete, 60)
 	EXPECT_EQ(0, stream_through(p.c, p.s, 4, size));
 	EXPECT_EQ(0, stream_through(p.s, p.c, 5, size));
 	EXPECT_LE(before + (variant->count ? 5 : 2),
-		  tcp_saw(lab, variant->seen));
+		  lab_counters(lab, variant->seen));
 	if (variant->count) {
 		EXPECT_LT(5, lab_wire_did(lab, variant->count));
 		EXPECT_EQ(0, lab_wire_did(lab, "unfinished"));
@@ -205,61 +250,6 @@ TEST_F_TIMEOUT(faults, new_connections_work, 60)
 	}
 	EXPECT_LE(7, lab_stat(lab, CLIENT, "flows_redirected"));
 	EXPECT_LE(7, lab_stat(lab, SERVER, "flows_redirected"));
-}
-
-/*
- * One packet in five: TCP itself lives from timer to timer. Probes get lost as
- * well, so a flow may end up on TCP for good; it may not stand still.
- */
-
-FIXTURE(heavy_loss)
-{
-	struct lab lab;
-	int listener;
-};
-
-FIXTURE_VARIANT(heavy_loss)
-{
-	const char *ingress;
-	int domain;
-};
-
-FIXTURE_VARIANT_ADD(heavy_loss, xdp){.ingress = "xdp", .domain = AF_INET};
-
-FIXTURE_VARIANT_ADD(heavy_loss, tc){.ingress = "tc", .domain = AF_INET6};
-
-FIXTURE_SETUP(heavy_loss)
-{
-	ASSERT_EQ(0, lab_up_both(&self->lab, "--wire ''", "--ingress %s",
-				 variant->ingress));
-	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
-	ASSERT_LE(0, self->listener);
-}
-
-FIXTURE_TEARDOWN(heavy_loss)
-{
-	close(self->listener);
-	EXPECT_EQ(0, lab_down(&self->lab));
-}
-
-TEST_F_TIMEOUT(heavy_loss, transfers_are_complete, 60)
-{
-	struct lab *lab = &self->lab;
-	struct lab_pair p;
-	struct lab_count count = {};
-
-	open_pair(_metadata, lab, &p, variant->domain, self->listener);
-	ASSERT_EQ(0, lab_count(lab, &count));
-	ASSERT_EQ(0, set_faults(lab, "loss=20%,seed=11", false));
-	EXPECT_EQ(0, stream_through(p.c, p.s, 2, 60 * KB));
-	EXPECT_EQ(0, stream_through(p.s, p.c, 3, 60 * KB));
-	EXPECT_LT(5, lab_wire_did(lab, "lost"));
-	ASSERT_EQ(0, lab_count(lab, &count));
-	EXPECT_LT(0, count.udp[TO_SERVER].packets);
-	ASSERT_EQ(0, set_faults(lab, "none", false));
-	EXPECT_EQ(0, stream_through(p.c, p.s, 4, 510 * KB));
-	EXPECT_EQ(0, stream_through(p.s, p.c, 5, 510 * KB));
-	lab_pair_close(&p);
 }
 
 LAB_HARNESS_MAIN

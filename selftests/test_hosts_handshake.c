@@ -5,7 +5,7 @@
  * that change on the way. Such a connection works, no later than without shunt.
  */
 #include "harness.h"
-#include "lab.h"
+#include "lab_proc.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,17 +35,6 @@ FIXTURE_SETUP(handshake)
 FIXTURE_TEARDOWN(handshake)
 {
 	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
-}
-
-static long counter(struct lab *lab, enum lab_host host, const char *name)
-{
-	char *text = lab_output(lab, host,
-				"nstat -asz %s | awk '/^%s/ { print $2 }'",
-				name, name);
-	long n = text && *text ? atol(text) : -1;
-
-	free(text);
-	return n;
 }
 
 static struct sockaddr_in address_of(const char *text, int port)
@@ -103,7 +92,7 @@ TEST_F(handshake, tcp_fast_open)
 		works_on_tcp(_metadata, lab, &p, "syn-options", start);
 		lab_pair_close(&p);
 	}
-	EXPECT_EQ(1, counter(lab, SERVER, "TcpExtTCPFastOpenPassive"));
+	EXPECT_EQ(1, lab_counter(lab, SERVER, "TcpExtTCPFastOpenPassive"));
 	EXPECT_EQ(2, lab_stat(lab, CLIENT, "syns_left_alone"));
 	close(listener);
 	EXPECT_EQ(0,
@@ -177,7 +166,7 @@ TEST_F(handshake, mptcp)
 	p.s = accept(listener, NULL, NULL);
 	ASSERT_LE(0, p.s);
 	works_on_tcp(_metadata, lab, &p, "syn-options", start);
-	EXPECT_EQ(1, counter(lab, CLIENT, "MPTcpExtMPCapableSYNACKRX"));
+	EXPECT_EQ(1, lab_counter(lab, CLIENT, "MPTcpExtMPCapableSYNACKRX"));
 	lab_pair_close(&p);
 	close(listener);
 }
@@ -207,7 +196,7 @@ TEST_F(handshake, syn_cookies)
 		EXPECT_LE(SIZE, count.udp[TO_CLIENT].bytes);
 		lab_pair_close(&p);
 	}
-	EXPECT_LE(2, counter(lab, SERVER, "TcpExtSyncookiesRecv"));
+	EXPECT_LE(2, lab_counter(lab, SERVER, "TcpExtSyncookiesRecv"));
 	close(listener);
 	EXPECT_EQ(0,
 		  lab_run(lab, SERVER, "sysctl -qw net.ipv4.tcp_syncookies=1"));

@@ -29,7 +29,8 @@ FIXTURE_VARIANT_ADD(lifecycle, tc){.ingress = "tc"};
 
 FIXTURE_SETUP(lifecycle)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0, lab_up_both(&self->lab, NULL, "--ingress %s",
+				 variant->ingress));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -56,53 +57,7 @@ static bool new_one_is_redirected(struct lab *lab, int domain, int listener)
 	return ok;
 }
 
-/* The fixture's listener is older than shunt in all tests of this file. */
-TEST_F(lifecycle, listener_is_older)
-{
-	struct lab *lab = &self->lab;
-
-	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
-	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, self->listener));
-	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET6, self->listener));
-}
-
-TEST_F(lifecycle, up_while_connections_are_open)
-{
-	const long size = size_here(20 * MB, 6 * MB);
-	struct stream tx = {.send = true, .seed = 3, .to = size};
-	struct stream rx = {.seed = 3, .to = size / 4};
-	struct lab *lab = &self->lab;
-	struct lab_count count;
-	struct lab_pair p;
-
-	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
-	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
-	ASSERT_EQ(0, stream_through(p.s, p.c, 2, MB));
-	/* A transfer that is under way, its window full, while we go up. */
-	tx.fd = p.s;
-	rx.fd = p.c;
-	ASSERT_EQ(0, stream_start(&tx));
-	ASSERT_EQ(0, stream_run(&rx));
-	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
-	rx.to = size;
-	EXPECT_EQ(0, stream_finish(&tx, &rx));
-	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
-	ASSERT_EQ(0, lab_count(lab, &count));
-	EXPECT_EQ(0, count.udp[TO_SERVER].packets);
-	EXPECT_EQ(0, count.udp[TO_CLIENT].packets);
-	EXPECT_EQ(0, lab_flows(lab, CLIENT, NULL));
-	EXPECT_EQ(0, lab_flows(lab, SERVER, NULL));
-
-	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, self->listener));
-	/* It stays as it is, whatever is known of the path by now. */
-	ASSERT_EQ(0, lab_count(lab, &count));
-	ASSERT_EQ(0, stream_through(p.c, p.s, 5, MB));
-	ASSERT_EQ(0, stream_through(p.s, p.c, 6, MB));
-	ASSERT_EQ(0, lab_count(lab, &count));
-	EXPECT_GE(5000, count.udp[TO_SERVER].bytes);
-	EXPECT_GE(5000, count.udp[TO_CLIENT].bytes);
-	lab_pair_close(&p);
-}
+/* ---- down ---- */
 
 struct ends {
 	bool upload;	     /* the client sends */
@@ -128,13 +83,12 @@ static void down_in_transfer(struct __test_metadata *_metadata, struct lab *lab,
 			     int listener, const char *ingress,
 			     struct ends ends)
 {
-	const long size = size_here(26 * MB, 6 * MB);
+	const long size = size_here(26 * MB, 3 * MB);
 	struct stream tx = {.send = true, .seed = 4, .to = size};
 	struct stream rx = {.seed = 4, .to = size / 3};
 	struct lab_count count;
 	struct lab_pair p;
 
-	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", ingress));
 	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, listener));
 	tx.fd = ends.upload ? p.c : p.s;
 	rx.fd = ends.upload ? p.s : p.c;
@@ -189,5 +143,61 @@ DOWN(both_down_in_upload, .upload = true, .client = true, .server = true)
 DOWN(sender_restarts, .server = true, .restart = true)
 DOWN(receiver_restarts, .client = true, .restart = true)
 DOWN(both_restart, .client = true, .server = true, .restart = true)
+
+/* ---- up: the fixture's listener is older ---- */
+
+static int go_down(struct lab *lab)
+{
+	return lab_shunt_down(lab, CLIENT) ?: lab_shunt_down(lab, SERVER);
+}
+
+TEST_F(lifecycle, listener_is_older)
+{
+	struct lab *lab = &self->lab;
+
+	ASSERT_EQ(0, go_down(lab));
+	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, self->listener));
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET6, self->listener));
+}
+
+TEST_F(lifecycle, up_while_connections_are_open)
+{
+	const long size = size_here(20 * MB, 3 * MB);
+	struct stream tx = {.send = true, .seed = 3, .to = size};
+	struct stream rx = {.seed = 3, .to = size / 4};
+	struct lab *lab = &self->lab;
+	struct lab_count count;
+	struct lab_pair p;
+
+	ASSERT_EQ(0, go_down(lab));
+	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
+	ASSERT_EQ(0, stream_through(p.s, p.c, 2, MB));
+	/* A transfer that is under way, its window full, while we go up. */
+	tx.fd = p.s;
+	rx.fd = p.c;
+	ASSERT_EQ(0, stream_start(&tx));
+	ASSERT_EQ(0, stream_run(&rx));
+	ASSERT_EQ(0, lab_shunt_both(lab, "--ingress %s", variant->ingress));
+	rx.to = size;
+	EXPECT_EQ(0, stream_finish(&tx, &rx));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 1, MB));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_EQ(0, count.udp[TO_SERVER].packets);
+	EXPECT_EQ(0, count.udp[TO_CLIENT].packets);
+	EXPECT_EQ(0, lab_flows(lab, CLIENT, NULL));
+	EXPECT_EQ(0, lab_flows(lab, SERVER, NULL));
+
+	EXPECT_TRUE(new_one_is_redirected(lab, AF_INET, self->listener));
+	/* It stays as it is, whatever is known of the path by now. */
+	ASSERT_EQ(0, lab_count(lab, &count));
+	ASSERT_EQ(0, stream_through(p.c, p.s, 5, MB));
+	ASSERT_EQ(0, stream_through(p.s, p.c, 6, MB));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_GE(5000, count.udp[TO_SERVER].bytes);
+	EXPECT_GE(5000, count.udp[TO_CLIENT].bytes);
+	lab_pair_close(&p);
+}
 
 LAB_HARNESS_MAIN

@@ -302,7 +302,9 @@ TEST_F(message_end, blackhole)
 	uint64_t end = now_us() + LAB_TIMEOUT * 500000ULL;
 	struct shunt_proxy was = lab_proxy(lab, CLIENT);
 
-	lab_spoil(lab); /* the proxies know that the path is blocked */
+	/* The proxies know that the path is blocked. */
+	lab_touch(lab, CLIENT);
+	lab_touch(lab, SERVER);
 	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
 	while (lab_proxy(lab, CLIENT).demoted == was.demoted &&
 	       now_us() < end) {
@@ -338,7 +340,7 @@ TEST_F(message_end, proxy_killed)
 	ssize_t n;
 	char c;
 
-	lab_spoil(lab);
+	lab_touch(lab, SERVER);
 	ASSERT_LT(1, pid);
 	start = now_us();
 	ASSERT_EQ(0, kill(pid, SIGKILL));
@@ -409,7 +411,8 @@ static void killed_in_transfer(struct __test_metadata *_metadata,
 
 TEST_F(message_end, proxy_killed_in_transfer)
 {
-	lab_spoil(&self->lab);
+	lab_touch(&self->lab, CLIENT);
+	lab_touch(&self->lab, SERVER);
 	killed_in_transfer(_metadata, &self->lab, SERVER, PORT + 3);
 	killed_in_transfer(_metadata, &self->lab, CLIENT, PORT + 4);
 }

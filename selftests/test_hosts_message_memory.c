@@ -13,10 +13,12 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define PORT	7720
-#define LIMIT	(64L << 20) /* as --message-memory says; a stream has 16 MB */
-#define WRITERS 5	    /* … so that all of it is used */
-#define MORE	100000	    /* bytes, when there is room again */
+#define PORT 7720
+/* As --message-memory says; a stream has 16 MB. */
+#define LIMIT	size_here(64L << 20, 32L << 20)
+#define WRITERS 5			   /* … so that all of it is used */
+#define MORE	100000			   /* bytes, when there is room again */
+#define BYTES	size_here(MORE, MORE / 10) /* … one by one */
 
 FIXTURE(memory)
 {
@@ -90,7 +92,7 @@ static void *writer(void *arg)
 			continue;
 		w->err = wait_for_room(w);
 		if (end == UINT64_MAX)
-			end = w->from + MORE;
+			end = w->from + (w->piece > 1 ? MORE : BYTES);
 	}
 	shutdown(w->p.c, SHUT_WR);
 	return NULL;

@@ -138,7 +138,7 @@ static uint64_t shrink(struct __test_metadata *_metadata,
 		       const FIXTURE_VARIANT(silent) * variant, int mtu,
 		       struct lab_pair *p)
 {
-	const long size = size_here(26 * MB, 6 * MB);
+	const long size = size_here(26 * MB, 3 * MB);
 	struct stream tx = {.send = true, .seed = 6, .to = size};
 	struct stream rx = {.seed = 6, .to = size / 3};
 	uint64_t start;

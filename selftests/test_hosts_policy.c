@@ -68,7 +68,7 @@ FIXTURE_SETUP(policy)
 	snprintf(self->child, sizeof(self->child), "%s/child", self->cgroup);
 	ASSERT_EQ(0, mkdir(self->cgroup, 0755));
 	ASSERT_EQ(0, mkdir(self->child, 0755));
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0, lab_open(&self->lab, NULL));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -175,6 +175,7 @@ TEST_F(policy, rule_for_a_prefix)
 	ASSERT_EQ(0, lab_pair_on(&self->lab, &p, AF_INET, self->listener));
 	EXPECT_TRUE(lab_flow(&self->lab, CLIENT, p.c, "tcp", "policy"));
 	lab_pair_close(&p);
+	ASSERT_EQ(0, policy(&self->lab, CLIENT, "del 1"));
 }
 
 /* The server's own policy, which the client finds out by asking. */

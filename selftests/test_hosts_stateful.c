@@ -80,7 +80,7 @@ static long invalid(struct lab *lab)
 static void cut_a_transfer(struct __test_metadata *_metadata, struct lab *lab,
 			   int listener, int domain, bool upload, long first)
 {
-	const long size = first + 6 * MB;
+	const long size = first + size_here(6 * MB, 2 * MB);
 	struct stream tx = {.send = true, .seed = 4, .to = size};
 	struct stream rx = {.seed = 4, .to = first};
 	struct lab_pair p;
@@ -107,7 +107,7 @@ static void cut_a_transfer(struct __test_metadata *_metadata, struct lab *lab,
 TEST_F_TIMEOUT(stateful, cut_in_a_transfer, 60)
 {
 	cut_a_transfer(_metadata, &self->lab, self->listener, variant->domain,
-		       variant->upload, size_here(20 * MB, 6 * MB));
+		       variant->upload, size_here(20 * MB, 2 * MB));
 }
 
 /* Before either end has had much reason to tell a firewall anything. */
@@ -125,8 +125,8 @@ TEST_F_TIMEOUT(stateful, cut_when_idle, 60)
 	uint64_t start;
 
 	ASSERT_TRUE(lab_redirected(lab, variant->domain, self->listener, &p));
-	EXPECT_EQ(0, stream_through(p.c, p.s, 3, 3 * MB));
-	EXPECT_EQ(0, stream_through(p.s, p.c, 4, 3 * MB));
+	EXPECT_EQ(0, stream_through(p.c, p.s, 3, size_here(3 * MB, MB)));
+	EXPECT_EQ(0, stream_through(p.s, p.c, 4, size_here(3 * MB, MB)));
 	EXPECT_EQ(0, stream_through(p.c, p.s, 5, 20 * KB));
 	EXPECT_EQ(0, stream_through(p.s, p.c, 6, 20 * KB));
 	ASSERT_EQ(0, lab_do(lab, "block", "udp"));
@@ -146,7 +146,7 @@ TEST_F_TIMEOUT(stateful, cut_when_idle, 60)
 /* The reader has stopped: the window is closed when the path is cut. */
 TEST_F_TIMEOUT(stateful, cut_with_a_closed_window, 60)
 {
-	const long first = 2 * MB, size = first + 6 * MB;
+	const long first = 2 * MB, size = first + size_here(6 * MB, 2 * MB);
 	struct lab *lab = &self->lab;
 	struct stream tx = {.send = true, .seed = 4, .to = size};
 	struct stream rx = {.seed = 4, .to = first};

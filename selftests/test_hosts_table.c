@@ -29,7 +29,7 @@ FIXTURE_VARIANT_ADD(table, tc){.ingress = "tc"};
 
 FIXTURE_SETUP(table)
 {
-	ASSERT_EQ(0, lab_up(&self->lab, NULL));
+	ASSERT_EQ(0, lab_open(&self->lab, NULL));
 	self->listener = lab_listen(&self->lab, SERVER, AF_INET6, PORT);
 	ASSERT_LE(0, self->listener);
 }
@@ -60,7 +60,7 @@ static int prove(struct lab *lab, int listener)
 /* ---- 1,000 short ones, 50 at a time ---- */
 
 #define CALLERS 50
-#define CALLS	20
+#define CALLS	size_here(20, 5)
 
 /* The answer to a request is as long again, from another seed. */
 static uint64_t request_size(uint64_t seed)
@@ -200,9 +200,80 @@ TEST_F_TIMEOUT(table, thousand_at_once, 60)
 	EXPECT_EQ(0, lab_stat(lab, SERVER, "flows_fallback"));
 }
 
+/* ---- a full table ---- */
+
+#define SMALL 16
+#define MORE  5
+
+/* So many, both ways, and no others. */
+static bool all_redirected(struct lab *lab, int n)
+{
+	return BECOMES(lab_flows(lab, CLIENT, "redirected") == n &&
+		       lab_flows(lab, SERVER, "redirected") == n);
+}
+
+static void full(struct __test_metadata *_metadata, struct lab *lab,
+		 int listener, enum lab_host host)
+{
+	struct lab_pair held[SMALL], more[MORE];
+	struct lab_count count;
+
+	ASSERT_EQ(0, prove(lab, listener));
+	for (int i = 0; i < SMALL; i++) {
+		ASSERT_EQ(0, lab_pair_on(lab, &held[i], AF_INET, listener));
+		ASSERT_EQ(0, stream_through(held[i].c, held[i].s, i, 1000));
+	}
+	ASSERT_TRUE(all_redirected(lab, SMALL));
+	ASSERT_EQ(0, lab_count(lab, &count));
+	for (int i = 0; i < MORE; i++) {
+		ASSERT_EQ(0, lab_pair_on(lab, &more[i], AF_INET, listener));
+		ASSERT_EQ(0, stream_through(more[i].c, more[i].s, i, 5000));
+		ASSERT_EQ(0, stream_through(more[i].s, more[i].c, i, 5000));
+		EXPECT_TRUE(lab_flow(lab, host,
+				     host == CLIENT ? more[i].c : more[i].s,
+				     "tcp", "table-full"));
+	}
+	ASSERT_EQ(0, lab_count(lab, &count));
+	EXPECT_EQ(0, count.udp[TO_SERVER].packets);
+	EXPECT_EQ(0, count.udp[TO_CLIENT].packets);
+	EXPECT_EQ(MORE, lab_stat(lab, host, "flows_table_full"));
+	EXPECT_EQ(0, lab_stat(lab, SERVER + CLIENT - host, "flows_table_full"));
+
+	/* Those that were there are none the worse for it. */
+	for (int i = 0; i < SMALL; i++)
+		ASSERT_EQ(0, stream_through(held[i].s, held[i].c, i, 1000));
+	EXPECT_TRUE(all_redirected(lab, SMALL));
+	for (int i = 0; i < SMALL; i++)
+		lab_pair_close(&held[i]);
+	/* And with room again, so are new ones. */
+	ASSERT_TRUE(BECOMES(lab_flows(lab, host, "redirected") == 0));
+	for (int i = 0; i < SMALL; i++) {
+		ASSERT_EQ(0, lab_pair_on(lab, &held[i], AF_INET, listener));
+		ASSERT_EQ(0, stream_through(held[i].c, held[i].s, i, 1000));
+	}
+	ASSERT_TRUE(all_redirected(lab, SMALL));
+	EXPECT_EQ(MORE, lab_stat(lab, host, "flows_table_full"));
+	for (int i = 0; i < MORE; i++)
+		lab_pair_close(&more[i]);
+	for (int i = 0; i < SMALL; i++)
+		lab_pair_close(&held[i]);
+}
+
+TEST_F(table, full_of_live_flows_at_client)
+{
+	struct lab *lab = &self->lab;
+
+	ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--flows %d --ingress %s", SMALL,
+				  variant->ingress));
+	ASSERT_EQ(0,
+		  lab_shunt_up(lab, SERVER, "--ingress %s", variant->ingress));
+	full(_metadata, lab, self->listener, CLIENT);
+}
+
 /* ---- ten times the table, one after the other ---- */
 
-#define TABLE 64
+/* Small in a guest, which then needs no other instances for it. */
+#define TABLE (int)size_here(64, SMALL)
 
 static int short_connection(struct lab *lab, int listener, int seed)
 {
@@ -239,76 +310,7 @@ TEST_F_TIMEOUT(table, ten_times_its_size, 60)
 	}
 }
 
-/* ---- a full table ---- */
-
-#define SMALL 16
-#define MORE  5
-
-static void full(struct __test_metadata *_metadata, struct lab *lab,
-		 int listener, enum lab_host host)
-{
-	struct lab_pair held[SMALL], more[MORE];
-	struct lab_count count;
-
-	ASSERT_EQ(0, prove(lab, listener));
-	for (int i = 0; i < SMALL; i++) {
-		ASSERT_EQ(0, lab_pair_on(lab, &held[i], AF_INET, listener));
-		ASSERT_EQ(0, stream_through(held[i].c, held[i].s, i, 1000));
-		ASSERT_TRUE(
-			lab_flow(lab, CLIENT, held[i].c, "redirected", NULL));
-		ASSERT_TRUE(
-			lab_flow(lab, SERVER, held[i].s, "redirected", NULL));
-	}
-	ASSERT_EQ(0, lab_count(lab, &count));
-	for (int i = 0; i < MORE; i++) {
-		ASSERT_EQ(0, lab_pair_on(lab, &more[i], AF_INET, listener));
-		ASSERT_EQ(0, stream_through(more[i].c, more[i].s, i, 5000));
-		ASSERT_EQ(0, stream_through(more[i].s, more[i].c, i, 5000));
-		EXPECT_TRUE(lab_flow(lab, host,
-				     host == CLIENT ? more[i].c : more[i].s,
-				     "tcp", "table-full"));
-	}
-	ASSERT_EQ(0, lab_count(lab, &count));
-	EXPECT_EQ(0, count.udp[TO_SERVER].packets);
-	EXPECT_EQ(0, count.udp[TO_CLIENT].packets);
-	EXPECT_EQ(MORE, lab_stat(lab, host, "flows_table_full"));
-	EXPECT_EQ(0, lab_stat(lab, SERVER + CLIENT - host, "flows_table_full"));
-
-	/* Those that were there are none the worse for it. */
-	for (int i = 0; i < SMALL; i++) {
-		ASSERT_EQ(0, stream_through(held[i].s, held[i].c, i, 1000));
-		EXPECT_TRUE(
-			lab_flow(lab, CLIENT, held[i].c, "redirected", NULL));
-		lab_pair_close(&held[i]);
-	}
-	/* And with room again, so are new ones. */
-	ASSERT_TRUE(BECOMES(lab_flows(lab, host, "redirected") == 0));
-	for (int i = 0; i < SMALL; i++) {
-		ASSERT_EQ(0, lab_pair_on(lab, &held[i], AF_INET, listener));
-		ASSERT_EQ(0, stream_through(held[i].c, held[i].s, i, 1000));
-		ASSERT_TRUE(
-			lab_flow(lab, CLIENT, held[i].c, "redirected", NULL));
-		ASSERT_TRUE(
-			lab_flow(lab, SERVER, held[i].s, "redirected", NULL));
-	}
-	EXPECT_EQ(MORE, lab_stat(lab, host, "flows_table_full"));
-	for (int i = 0; i < MORE; i++)
-		lab_pair_close(&more[i]);
-	for (int i = 0; i < SMALL; i++)
-		lab_pair_close(&held[i]);
-}
-
-TEST_F(table, full_of_live_flows_at_client)
-{
-	struct lab *lab = &self->lab;
-
-	ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--flows %d --ingress %s", SMALL,
-				  variant->ingress));
-	ASSERT_EQ(0,
-		  lab_shunt_up(lab, SERVER, "--ingress %s", variant->ingress));
-	full(_metadata, lab, self->listener, CLIENT);
-}
-
+/* Here, as each test needs one other instance than the one before it. */
 TEST_F(table, full_of_live_flows_at_server)
 {
 	struct lab *lab = &self->lab;

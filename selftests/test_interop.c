@@ -24,13 +24,15 @@ FIXTURE_VARIANT(interop)
 	const char *lab; /* options of `lab up` */
 	const char *ingress;
 	int domain;
-	const char *fou;
+	const char *fou, *no_fou;
 	const char *tunnel;
 };
 
 /* Unlike most modules, these do not load when they are wanted. */
 #define FOU4	"modprobe -q fou; ip fou add port 6080 gue"
 #define FOU6	"modprobe -q fou6; ip fou add port 6080 gue -6"
+#define NOFOU4	"ip fou del port 6080"
+#define NOFOU6	"ip fou del port 6080 -6"
 #define TUNNEL4 "ip link add dec type ipip local 10.77.2.2 remote 10.77.1.2"
 #define TUNNEL6                                                           \
 	"ip link add dec type ip6tnl mode ip6ip6 local fd77:2::2 remote " \
@@ -41,24 +43,28 @@ FIXTURE_VARIANT_ADD(interop, ipv4_gso){.lab = "",
 				       .ingress = "tc",
 				       .domain = AF_INET,
 				       .fou = FOU4,
+				       .no_fou = NOFOU4,
 				       .tunnel = TUNNEL4};
 
 FIXTURE_VARIANT_ADD(interop, ipv6_gso){.lab = "",
 				       .ingress = "tc",
 				       .domain = AF_INET6,
 				       .fou = FOU6,
+				       .no_fou = NOFOU6,
 				       .tunnel = TUNNEL6};
 
 FIXTURE_VARIANT_ADD(interop, ipv4_frames){.lab = "--wire ''",
 					  .ingress = "xdp",
 					  .domain = AF_INET,
 					  .fou = FOU4,
+					  .no_fou = NOFOU4,
 					  .tunnel = TUNNEL4};
 
 FIXTURE_VARIANT_ADD(interop, ipv6_frames){.lab = "--wire ''",
 					  .ingress = "xdp",
 					  .domain = AF_INET6,
 					  .fou = FOU6,
+					  .no_fou = NOFOU6,
 					  .tunnel = TUNNEL6};
 
 /* Strict: syncs are for shunt, which is not there to take them. */
@@ -105,7 +111,6 @@ TEST_F(interop, fou_decapsulates)
 
 	if (!has_fou(lab))
 		SKIP(return, "this kernel has no fou (CONFIG_NET_FOU)");
-	lab_spoil(lab);
 	ASSERT_EQ(0, lab_run(lab, SERVER, "%s", variant->fou));
 	ASSERT_EQ(0, lab_run(lab, SERVER, "%s && ip link set dec up",
 			     variant->tunnel));
@@ -131,6 +136,8 @@ TEST_F(interop, fou_decapsulates)
 	EXPECT_LE(SIZE / 65536, decapsulated(lab));
 	EXPECT_EQ(ours, lab_stat(lab, SERVER, "decap_packets"));
 	lab_pair_close(&p);
+	ASSERT_EQ(0, lab_run(lab, SERVER, "ip link del dec && %s",
+			     variant->no_fou));
 }
 
 LAB_HARNESS_MAIN
