@@ -405,10 +405,11 @@ void stream_abort(struct proxy *px, struct stream *st, const char *why)
 	stream_active(px, st);
 }
 
-/* In which the path has, or had, a part that TCP can't make up for. */
+/* In which the path has a part that TCP can't make up for. */
 static bool entangled(const struct stream *st)
 {
-	return promoted(st) || st->shm->rx == SHUNT_SRX_BASED || st->rx;
+	return (promoted(st) && !st->tx_complete) ||
+	       st->shm->rx == SHUNT_SRX_BASED || st->rx;
 }
 
 void streams_abort_peer(struct proxy *px, struct peer *p, const char *why)
