@@ -30,14 +30,17 @@ struct bpf_iter__bpf_sk_storage_map {
 	__u32 *value;
 } __attribute__((preserve_access_index));
 
-/* Nothing is waiting to be sent, and nobody to send. */
+/* Nothing is waiting to be sent, and nobody to send; nor is anybody just in a
+ * call. */
 static __always_inline bool at_ease(void *full)
 {
 	struct tcp_sock *tp = full;
 	struct sock *sk = full;
 	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
 
-	return BPF_CORE_READ(tp, write_seq) == BPF_CORE_READ(tp, snd_nxt) &&
+	return !BPF_CORE_READ(sk, sk_lock.owned) &&
+	       !BPF_CORE_READ(sk, sk_write_pending) &&
+	       BPF_CORE_READ(tp, write_seq) == BPF_CORE_READ(tp, snd_nxt) &&
 	       socket && !(BPF_CORE_READ(socket, flags) >> SOCK_NOSPACE & 1);
 }
 

@@ -126,7 +126,8 @@ struct stream {
 	uint32_t remote; /* the peer's number of it, 0: not known */
 	uint64_t enrol_ns, enrol_wait_ns; /* next try, and the one after it */
 	uint64_t enrolled_ns;
-	bool retreating; /* has asked the peer whether it may leave again */
+	uint64_t crowded_ns; /* since when TCP keeps a send, if tx_held */
+	bool retreating;     /* has asked the peer whether it may leave again */
 	struct peer *peer;
 	struct stream *next_key; /* same hash */
 	struct stream *next_due, *next_ready, *next_active;

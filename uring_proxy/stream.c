@@ -156,6 +156,15 @@ static void demoted(struct proxy *px, struct stream *st)
 	stream_active(px, st);
 }
 
+/* A send has to wait, and our direction will never be promoted: both sockets
+ * leave the sockmap, and the send goes on behind that. */
+static void crowded(struct proxy *px, struct stream *st)
+{
+	st->crowded_ns = px->now_ns;
+	stream_due(px, st, DUE_NEVER | DUE_DEMOTE);
+	stream_active(px, st);
+}
+
 /* The peer wants our direction on TCP. */
 void stream_demote(struct proxy *px, struct stream *st)
 {
@@ -165,6 +174,8 @@ void stream_demote(struct proxy *px, struct stream *st)
 	tx = __atomic_exchange_n(&st->shm->tx, SHUNT_STX_OFF, __ATOMIC_SEQ_CST);
 	if (tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) {
 		stream_due(px, st, DUE_NEVER);
+	} else if (tx == SHUNT_STX_OFF && !promoted(st) && !st->settling) {
+		stream_due(px, st, DUE_NEVER); /* it has shut down, perhaps */
 	} else if (tx == SHUNT_STX_ON) {
 		/* One message may be in SK_MSG just now. */
 		st->settling = px->settling = true;
@@ -245,9 +256,13 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		px->shm->demoted++;
 		demoted(px, st);
 		break;
+	case SHUNT_EV_CROWDED:
+		crowded(px, st);
+		break;
 	case SHUNT_EV_CLOSING:
 		st->closing = true;
 		demoted(px, st);
+		enrol_release(px, st);
 		break;
 	case SHUNT_EV_CLOSED:
 		if (st->shm->life != SHUNT_STREAM_CLOSED)
@@ -291,7 +306,8 @@ static bool unfinished(const struct stream *st)
 		 !st->closing) ||
 		(st->shm->enrolled && !st->closing &&
 		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
-		(st->tx_final != UNKNOWN && !st->shm->tx_open && !st->closed) ||
+		((st->tx_final != UNKNOWN || st->shm->tx_held) &&
+		 !st->shm->tx_open && !st->closed) ||
 		st->tx_read < st->shm->tx_bytes || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
 		(st->rx_turn && stream_read(st) < st->rx_next) ||
@@ -335,6 +351,8 @@ static void rescan(struct proxy *px)
 		}
 		if (s->tx_based)
 			stream_due(px, px->streams[i], DUE_PROMOTED);
+		else if (s->tx_held)
+			crowded(px, px->streams[i]);
 		e.type = s->life == SHUNT_STREAM_CLOSED ? SHUNT_EV_CLOSED
 							: SHUNT_EV_DEMOTED;
 		if (s->life == SHUNT_STREAM_CLOSED || s->tx == SHUNT_STX_OFF)

@@ -84,10 +84,11 @@ struct shunt_stream {
 	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
 	__u8 enrolled;	   /* its socket is in message_socks */
 	/* BPF */
-	__u8 primed; /* TCP has brought something since tx is READY */
-	__u8 shut;   /* it has shut down, and goes on reading */
-	__u8 loop;   /* of the proxy: shunt_loop_of() its ends */
-	__u8 pad[5];
+	__u8 primed;  /* TCP has brought something since tx is READY */
+	__u8 shut;    /* it has shut down, and goes on reading */
+	__u8 loop;    /* of the proxy: shunt_loop_of() its ends */
+	__u8 tx_held; /* not promoted; TCP behind tx_base waits for tx_open */
+	__u8 pad[4];
 	__u64 pad2[3];
 };
 
@@ -172,6 +173,7 @@ enum shunt_event_type {
 	SHUNT_EV_CLOSED,   /* the socket is gone */
 	SHUNT_EV_HELD,	   /* a frame that has to wait, see below */
 	SHUNT_EV_REFUSED,  /* a record could not be delivered, see below */
+	SHUNT_EV_CROWDED,  /* a send has to wait: leave the sockmap, tx_held */
 };
 
 #define SHUNT_HELD_MAX 320 /* Ethernet, VLANs, outer and inner headers */
