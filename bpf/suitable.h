@@ -31,6 +31,7 @@ struct sock {
 		int owned;
 	} sk_lock;
 	struct socket *sk_socket;
+	void *sk_user_data;
 	int sk_wmem_queued;
 	int sk_sndbuf;
 	int sk_write_pending; /* sends that wait */

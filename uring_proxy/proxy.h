@@ -167,6 +167,7 @@ struct stream {
 	uint64_t asked_ns;
 	uint64_t hole_end; /* … and what had been sent then */
 	bool rx_turn;	   /* what TCP brought before has been read */
+	uint64_t rx_seen;  /* read by the application, at least */
 	uint64_t acked_next, acked_read; /* what the last ACK said */
 	unsigned char *held; /* a FIN that waits, behind HELD_ALIGN bytes */
 	uint32_t held_length, held_ifindex;
@@ -413,6 +414,11 @@ int kernel_events(struct proxy *px);
 int kernel_enrol(struct proxy *px, uint32_t number);
 /* Bring rx_copied up to date. */
 void kernel_look(struct proxy *px, uint32_t number);
+/* How much of the path waits in the sockets of this loop's streams; of one, as
+ * of that, if the kernel says so. */
+void kernel_look_queued(struct proxy *px);
+bool kernel_queued(const struct proxy *px, const struct shunt_stream *s,
+		   uint64_t *queued);
 void kernel_release(struct proxy *px, uint32_t number);
 void kernel_free_number(struct proxy *px, uint32_t number);
 /* Is the flow of this key on its transport? */
@@ -431,6 +437,9 @@ struct proxy {
 	uint64_t now_ns;
 	bool quit;
 	bool settling;		 /* a stream is */
+	bool unread;		 /* a stream has bytes that are … */
+	uint32_t looks;		 /* … looked for so many times, … */
+	uint64_t looked_ns;	 /* … the last one then */
 	uint64_t events_lost;	 /* as of the last look at all streams */
 	bool tx_work;		 /* a stream or a window has changed */
 	bool zero_copy;		 /* the ring has SENDMSG_ZC */

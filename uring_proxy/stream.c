@@ -97,7 +97,33 @@ uint64_t stream_read(const struct stream *st)
 {
 	uint64_t read = __atomic_load_n(&st->shm->rx_read, __ATOMIC_RELAXED);
 
+	if (read < st->rx_seen)
+		read = st->rx_seen;
 	return read < st->rx_next ? read : st->rx_next;
+}
+
+/* How often it is asked how much waits in the sockets, and which bytes of it
+ * have been read without being counted. */
+#define LOOK_NS (50 * NSEC_PER_MS)
+
+static bool has_unread(const struct stream *st)
+{
+	return st->rx_turn && stream_read(st) < st->rx_next;
+}
+
+static void look_for_unread(struct proxy *px)
+{
+	uint64_t queued;
+
+	if (!px->unread || px->now_ns - px->looked_ns < LOOK_NS)
+		return;
+	px->unread = false;
+	px->looked_ns = px->now_ns;
+	kernel_look_queued(px);
+	for (struct stream *st = px->active; st; st = st->next_active)
+		if (has_unread(st) && kernel_queued(px, st->shm, &queued) &&
+		    queued <= st->rx_next && st->rx_next - queued > st->rx_seen)
+			st->rx_seen = st->rx_next - queued;
 }
 
 /* Has the application read what TCP brought before the promotion? Sockmap would
@@ -310,7 +336,7 @@ static bool unfinished(const struct stream *st)
 		 !st->shm->tx_open && !st->closed) ||
 		st->tx_read < st->shm->tx_bytes || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
-		(st->rx_turn && stream_read(st) < st->rx_next) ||
+		has_unread(st) ||
 		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
 		(st->peer_ready && st->shm->tx == SHUNT_STX_TCP));
 }
@@ -333,6 +359,7 @@ static void tick(struct proxy *px, struct stream *st)
 		repair_tick(px, st);
 	if (!st->doomed)
 		order_tick(px, st);
+	px->unread |= has_unread(st);
 	if (st->rx_have != st->acked_next || stream_read(st) != st->acked_read)
 		stream_due(px, st, DUE_ACK);
 }
@@ -367,6 +394,7 @@ void streams_tick(struct proxy *px)
 	settle(px);
 	if (px->shm->events_lost != px->events_lost)
 		rescan(px);
+	look_for_unread(px);
 	list = px->active;
 	px->active = NULL;
 	while ((st = list)) {

@@ -89,7 +89,9 @@ struct shunt_stream {
 	__u8 loop;    /* of the proxy: shunt_loop_of() its ends */
 	__u8 tx_held; /* not promoted; TCP behind tx_base waits for tx_open */
 	__u8 pad[4];
-	__u64 pad2[3];
+	__u32 rx_queued; /* of the path, in its socket, as of … */
+	__u32 rx_look;	 /* … what shunt_msg_enrol was asked then */
+	__u64 pad2[2];
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_stream) == 160);
@@ -138,9 +140,13 @@ struct shunt_proxy {
 	__u64 events_lost;
 	/* The stream that shunt_msg_enrol is asked for, and maybe: */
 #define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
-	__u64 enrol;		      /* in element 0 */
-	__u64 bytes_copied;	      /* sent with a copy, with the headers */
-	__u32 loops;		      /* 1 to SHUNT_MSG_LOOPS, in element 0 */
+	/* Or a loop and a number, for all its streams: rx_queued. */
+#define SHUNT_ENROL_QUEUED	     (1ULL << 33)
+#define SHUNT_ENROL_QUEUED_LOOP(ask) ((ask)&0xff)
+#define SHUNT_ENROL_QUEUED_NUMBER(n) ((n) << 8)
+	__u64 enrol;	    /* in element 0 */
+	__u64 bytes_copied; /* sent with a copy, with the headers */
+	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
 	__u32 pad;
 	__u64 spare[8];
 };
