@@ -18,7 +18,8 @@ static __always_inline struct shunt_stream *late_out(const struct shunt_key *k,
 	__u32 number;
 	struct shunt_stream *s = stream_find(k, &number);
 
-	if (!s || !s->tx_based || s->tx_open || !after(end, s->tx_base))
+	if (!s || !(s->tx_based || s->tx_held) || s->tx_open ||
+	    !after(end, s->tx_base))
 		return NULL;
 	return s;
 }

@@ -82,6 +82,8 @@ static __always_inline int late(struct __sk_buff *skb,
 	s = late_out(&key, seq + payload + fin);
 	if (!s)
 		return 0; /* the stream is complete now */
+	if (s->tx_held)
+		return -1;
 	if (payload)
 		return !fin || after(seq + payload, s->tx_base)
 			       ? -1

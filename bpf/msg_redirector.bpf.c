@@ -5,7 +5,7 @@
  * socket. Runs with the socket locked, so a stream's own fields need no
  * atomics.
  */
-#include "message.h"
+#include "crowd.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -129,6 +129,7 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	}
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);
+	look_for_room(s, number, sk, size);
 	s->tx_tcp += size;
 	return SK_PASS;
 }

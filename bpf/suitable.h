@@ -16,13 +16,25 @@ struct sock_common {
 	unsigned char skc_state;
 } __attribute__((preserve_access_index));
 
+struct file {
+	unsigned int f_flags;
+} __attribute__((preserve_access_index));
+
 struct socket {
 	unsigned long flags;
+	struct file *file;
 } __attribute__((preserve_access_index));
 
 struct sock {
 	struct sock_common __sk_common;
+	struct {
+		int owned;
+	} sk_lock;
 	struct socket *sk_socket;
+	void *sk_user_data;
+	int sk_wmem_queued;
+	int sk_sndbuf;
+	int sk_write_pending; /* sends that wait */
 	int sk_rcvlowat;
 	__u8 sk_shutdown;
 } __attribute__((preserve_access_index));

@@ -64,7 +64,11 @@ static const char help[] =
 	"SO_ZEROCOPY\n"
 	"and kTLS are noticed and keep a connection off it. FIONREAD depends "
 	"on the\n"
-	"kernel: see `shunt doctor`.\n"
+	"kernel: see `shunt doctor`. A read that blocks may return EAGAIN when "
+	"a\n"
+	"signal is handled, at a reset, or when another thread shuts the "
+	"socket\n"
+	"down or waits for room to send: docs/message-path.md.\n"
 	"\n"
 	"example: shunt policy add --to 10.1.0.0/16 --port 22 --transport "
 	"tcp\n";

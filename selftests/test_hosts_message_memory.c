@@ -6,6 +6,7 @@
 #include "harness.h"
 #include "lab_message.h"
 
+#include <bpf/btf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -229,6 +230,50 @@ TEST_F_TIMEOUT(memory, writers_of_64_bytes, 60)
 TEST_F_TIMEOUT(memory, writers_of_one_byte, 60)
 {
 	stopped(_metadata, &self->lab, self->listener, 1, 2);
+}
+
+/* ---- reads that are not counted ---- */
+
+static bool kernel_counts_queued(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	__s32 id =
+		btf ? btf__find_by_name_kind(btf, "sk_psock", BTF_KIND_STRUCT)
+		    : -1;
+	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, id) : NULL;
+	bool is = false;
+
+	for (int i = 0; t && i < btf_vlen(t); i++)
+		is |= !strcmp(
+			"msg_tot_len",
+			btf__name_by_offset(btf, btf_members(t)[i].name_off));
+	btf__free(btf);
+	return is;
+}
+
+/* Without the program that counts them: what the kernel says of its queues has
+ * the memory given back all the same. */
+TEST_F(memory, reads_that_are_not_counted)
+{
+	struct lab *lab = &self->lab;
+	struct shunt_proxy was = lab_proxy(lab, CLIENT);
+	struct lab_pair p;
+	char path[128];
+
+	if (!kernel_counts_queued())
+		SKIP(return, "struct sk_psock has no msg_tot_len here");
+	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
+	ASSERT_TRUE(lab_promoted(lab, &p));
+	lab_spoil(lab);
+	snprintf(path, sizeof(path), "%s/links/msg_reader", lab->pins[SERVER]);
+	ASSERT_EQ(0, unlink(path));
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, stream_through(p.c, p.s, i, MORE));
+		EXPECT_TRUE(BECOMES(drained(lab)));
+	}
+	EXPECT_LT(2 * MORE, lab_proxy(lab, CLIENT).bytes_tx - was.bytes_tx);
+	EXPECT_EQ(was.demoted, lab_proxy(lab, CLIENT).demoted);
+	lab_pair_close(&p);
 }
 
 LAB_HARNESS_MAIN

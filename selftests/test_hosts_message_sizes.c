@@ -111,13 +111,11 @@ TEST_F(sizes, many_messages)
 		ASSERT_EQ(0, talk_one_way(&self->t, TO_SERVER, many * piece));
 		ASSERT_EQ(0, talk_one_way(&self->t, TO_CLIENT, many * piece));
 		sum += many * piece;
-		/* Room for the next ones. (Not all of it: on 7.3 some reads are
-		 * not counted, see docs/message-path.md.) */
+		/* Room for the next ones */
 		ASSERT_TRUE(BECOMES(
 			(lab_proxies(&self->lab, is),
-			 is[CLIENT].charged - is[CLIENT].released < 4 << 20 &&
-				 is[SERVER].charged - is[SERVER].released <
-					 4 << 20)));
+			 is[CLIENT].charged == is[CLIENT].released &&
+				 is[SERVER].charged == is[SERVER].released)));
 	}
 	EXPECT_TOOK_PATH(self->was[CLIENT].bytes_tx, is[CLIENT].bytes_tx, sum);
 	EXPECT_TOOK_PATH(self->was[SERVER].bytes_tx, is[SERVER].bytes_tx, sum);

@@ -122,6 +122,29 @@ TEST_F(late, data_waits_until_the_peer_has_the_stream)
 	EXPECT_TRUE(pkt_same(&self->want, &self->out));
 }
 
+/* A send that has to wait, on a socket that is to leave the sockmap first: what
+ * TCP has not sent yet stays, and the FIN, which can't say what took the path.
+ */
+TEST_F(late, data_waits_until_the_socket_has_left)
+{
+	promoted(&self->r, &self->st, 1001);
+	self->st.tx_based = 0;
+	self->st.tx_held = 1;
+	self->st.tx = SHUNT_STX_OFF;
+	stream_put(&self->r, STREAM, &self->st);
+	pkt_seg(&self->in, &self->s);
+	EXPECT_EQ(V_TC_SHOT, rig_run(&self->r, RIG_EGRESS, &self->in, NULL));
+	make_fin(&self->s);
+	pkt_seg(&self->in, &self->s);
+	EXPECT_EQ(V_TC_SHOT, rig_run(&self->r, RIG_EGRESS, &self->in, NULL));
+	EXPECT_EQ(2, rig_moved(&self->r, SHUNT_CNT_MSG_LATE_TX));
+
+	self->st.tx_open = 1;
+	stream_put(&self->r, STREAM, &self->st);
+	EXPECT_EQ(V_TC_PASS,
+		  rig_run(&self->r, RIG_EGRESS, &self->in, &self->out));
+}
+
 TEST_F(late, data_before_the_promotion_goes)
 {
 	promoted(&self->r, &self->st, 1001 + self->s.payload);

@@ -9,6 +9,9 @@
 #define ENROL_WAIT_MAX (1000 * NSEC_PER_MS)
 /* How long an enrolled one waits for its peer's, with the round trip. */
 #define ENROL_ALONE_NS (20 * NSEC_PER_MS)
+/* How long a send is kept for its socket to leave. That takes a round trip; if
+ * the peer has gone meanwhile, only TCP can find out. */
+#define CROWDED_NS (1000 * NSEC_PER_MS)
 
 static void try_later(struct proxy *px, struct stream *st)
 {
@@ -103,19 +106,28 @@ static void try_release(struct proxy *px, struct stream *st)
 	leave(px, st);
 }
 
+/* Is there something of the path that the application has to read first? It may
+ * not get to that before its send has ended. */
+static bool unread(const struct stream *st)
+{
+	return (st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) || st->rx ||
+	       stream_read(st) < st->rx_next;
+}
+
 /*
- * The peer has all of the path: what TCP has kept may go. First out of the
- * sockmap, if that can be: then whoever blocks in a send until it goes finds
- * TCP's own recvmsg() behind it. What is still to be read must be read there.
+ * The peer has all of the path, or there was none: what TCP has kept may go.
+ * First out of the sockmap, if that can be: then whoever blocks in a send until
+ * it goes finds TCP's own recvmsg() behind it. What is still to be read must be
+ * read there.
  */
 static void try_open(struct proxy *px, struct stream *st)
 {
 	struct shunt_stream *s = st->shm;
 
-	if (!st->tx_complete || s->tx_open)
+	if (!(st->tx_complete || s->tx_held) || s->tx_open)
 		return;
-	if (s->enrolled && !st->closing &&
-	    !(s->rx == SHUNT_SRX_COMPLETE && stream_read(st) < st->rx_next))
+	if (s->enrolled && !st->closing && !unread(st) &&
+	    !(s->tx_held && px->now_ns - st->crowded_ns > CROWDED_NS))
 		return;
 	s->tx_open = 1;
 	inject_poke(px, st);

@@ -209,6 +209,20 @@ void kernel_look(struct proxy *px, uint32_t number)
 	ask(px, number | SHUNT_ENROL_LOOK);
 }
 
+void kernel_look_queued(struct proxy *px)
+{
+	px->looks = (px->looks + 1) & 0xffffff ?: 1;
+	ask(px, SHUNT_ENROL_QUEUED | SHUNT_ENROL_QUEUED_NUMBER(px->looks) |
+			px->index);
+}
+
+bool kernel_queued(const struct proxy *px, const struct shunt_stream *s,
+		   uint64_t *queued)
+{
+	*queued = s->rx_queued;
+	return s->rx_look == (SHUNT_ENROL_QUEUED_NUMBER(px->looks) | px->index);
+}
+
 void kernel_release(struct proxy *px, uint32_t number)
 {
 	bpf_map_delete_elem(px->socks_fd, &number);

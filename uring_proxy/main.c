@@ -64,6 +64,8 @@ static void reset_streams(struct proxy *px)
 				 s->rx_bytes > s->rx_read;
 
 		s->tx_released = s->tx_charged;
+		if (s->tx_held)
+			s->tx_open = 1; /* nobody else will say so */
 		if (s->life == SHUNT_STREAM_OPEN) {
 			s->excluded = 1;
 			if (sent || receiving || s->tx == SHUNT_STX_ON) {

@@ -126,7 +126,8 @@ struct stream {
 	uint32_t remote; /* the peer's number of it, 0: not known */
 	uint64_t enrol_ns, enrol_wait_ns; /* next try, and the one after it */
 	uint64_t enrolled_ns;
-	bool retreating; /* has asked the peer whether it may leave again */
+	uint64_t crowded_ns; /* since when TCP keeps a send, if tx_held */
+	bool retreating;     /* has asked the peer whether it may leave again */
 	struct peer *peer;
 	struct stream *next_key; /* same hash */
 	struct stream *next_due, *next_ready, *next_active;
@@ -166,6 +167,7 @@ struct stream {
 	uint64_t asked_ns;
 	uint64_t hole_end; /* … and what had been sent then */
 	bool rx_turn;	   /* what TCP brought before has been read */
+	uint64_t rx_seen;  /* read by the application, at least */
 	uint64_t acked_next, acked_read; /* what the last ACK said */
 	unsigned char *held; /* a FIN that waits, behind HELD_ALIGN bytes */
 	uint32_t held_length, held_ifindex;
@@ -412,6 +414,11 @@ int kernel_events(struct proxy *px);
 int kernel_enrol(struct proxy *px, uint32_t number);
 /* Bring rx_copied up to date. */
 void kernel_look(struct proxy *px, uint32_t number);
+/* How much of the path waits in the sockets of this loop's streams; of one, as
+ * of that, if the kernel says so. */
+void kernel_look_queued(struct proxy *px);
+bool kernel_queued(const struct proxy *px, const struct shunt_stream *s,
+		   uint64_t *queued);
 void kernel_release(struct proxy *px, uint32_t number);
 void kernel_free_number(struct proxy *px, uint32_t number);
 /* Is the flow of this key on its transport? */
@@ -430,6 +437,9 @@ struct proxy {
 	uint64_t now_ns;
 	bool quit;
 	bool settling;		 /* a stream is */
+	bool unread;		 /* a stream has bytes that are … */
+	uint32_t looks;		 /* … looked for so many times, … */
+	uint64_t looked_ns;	 /* … the last one then */
 	uint64_t events_lost;	 /* as of the last look at all streams */
 	bool tx_work;		 /* a stream or a window has changed */
 	bool zero_copy;		 /* the ring has SENDMSG_ZC */

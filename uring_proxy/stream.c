@@ -97,7 +97,33 @@ uint64_t stream_read(const struct stream *st)
 {
 	uint64_t read = __atomic_load_n(&st->shm->rx_read, __ATOMIC_RELAXED);
 
+	if (read < st->rx_seen)
+		read = st->rx_seen;
 	return read < st->rx_next ? read : st->rx_next;
+}
+
+/* How often it is asked how much waits in the sockets, and which bytes of it
+ * have been read without being counted. */
+#define LOOK_NS (50 * NSEC_PER_MS)
+
+static bool has_unread(const struct stream *st)
+{
+	return st->rx_turn && stream_read(st) < st->rx_next;
+}
+
+static void look_for_unread(struct proxy *px)
+{
+	uint64_t queued;
+
+	if (!px->unread || px->now_ns - px->looked_ns < LOOK_NS)
+		return;
+	px->unread = false;
+	px->looked_ns = px->now_ns;
+	kernel_look_queued(px);
+	for (struct stream *st = px->active; st; st = st->next_active)
+		if (has_unread(st) && kernel_queued(px, st->shm, &queued) &&
+		    queued <= st->rx_next && st->rx_next - queued > st->rx_seen)
+			st->rx_seen = st->rx_next - queued;
 }
 
 /* Has the application read what TCP brought before the promotion? Sockmap would
@@ -156,6 +182,15 @@ static void demoted(struct proxy *px, struct stream *st)
 	stream_active(px, st);
 }
 
+/* A send has to wait, and our direction will never be promoted: both sockets
+ * leave the sockmap, and the send goes on behind that. */
+static void crowded(struct proxy *px, struct stream *st)
+{
+	st->crowded_ns = px->now_ns;
+	stream_due(px, st, DUE_NEVER | DUE_DEMOTE);
+	stream_active(px, st);
+}
+
 /* The peer wants our direction on TCP. */
 void stream_demote(struct proxy *px, struct stream *st)
 {
@@ -165,6 +200,8 @@ void stream_demote(struct proxy *px, struct stream *st)
 	tx = __atomic_exchange_n(&st->shm->tx, SHUNT_STX_OFF, __ATOMIC_SEQ_CST);
 	if (tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) {
 		stream_due(px, st, DUE_NEVER);
+	} else if (tx == SHUNT_STX_OFF && !promoted(st) && !st->settling) {
+		stream_due(px, st, DUE_NEVER); /* it has shut down, perhaps */
 	} else if (tx == SHUNT_STX_ON) {
 		/* One message may be in SK_MSG just now. */
 		st->settling = px->settling = true;
@@ -245,9 +282,13 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		px->shm->demoted++;
 		demoted(px, st);
 		break;
+	case SHUNT_EV_CROWDED:
+		crowded(px, st);
+		break;
 	case SHUNT_EV_CLOSING:
 		st->closing = true;
 		demoted(px, st);
+		enrol_release(px, st);
 		break;
 	case SHUNT_EV_CLOSED:
 		if (st->shm->life != SHUNT_STREAM_CLOSED)
@@ -291,10 +332,11 @@ static bool unfinished(const struct stream *st)
 		 !st->closing) ||
 		(st->shm->enrolled && !st->closing &&
 		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
-		(st->tx_final != UNKNOWN && !st->shm->tx_open && !st->closed) ||
+		((st->tx_final != UNKNOWN || st->shm->tx_held) &&
+		 !st->shm->tx_open && !st->closed) ||
 		st->tx_read < st->shm->tx_bytes || st->rx || st->held_length ||
 		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
-		(st->rx_turn && stream_read(st) < st->rx_next) ||
+		has_unread(st) ||
 		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
 		(st->peer_ready && st->shm->tx == SHUNT_STX_TCP));
 }
@@ -317,6 +359,7 @@ static void tick(struct proxy *px, struct stream *st)
 		repair_tick(px, st);
 	if (!st->doomed)
 		order_tick(px, st);
+	px->unread |= has_unread(st);
 	if (st->rx_have != st->acked_next || stream_read(st) != st->acked_read)
 		stream_due(px, st, DUE_ACK);
 }
@@ -335,6 +378,8 @@ static void rescan(struct proxy *px)
 		}
 		if (s->tx_based)
 			stream_due(px, px->streams[i], DUE_PROMOTED);
+		else if (s->tx_held)
+			crowded(px, px->streams[i]);
 		e.type = s->life == SHUNT_STREAM_CLOSED ? SHUNT_EV_CLOSED
 							: SHUNT_EV_DEMOTED;
 		if (s->life == SHUNT_STREAM_CLOSED || s->tx == SHUNT_STX_OFF)
@@ -349,6 +394,7 @@ void streams_tick(struct proxy *px)
 	settle(px);
 	if (px->shm->events_lost != px->events_lost)
 		rescan(px);
+	look_for_unread(px);
 	list = px->active;
 	px->active = NULL;
 	while ((st = list)) {
@@ -405,10 +451,11 @@ void stream_abort(struct proxy *px, struct stream *st, const char *why)
 	stream_active(px, st);
 }
 
-/* In which the path has, or had, a part that TCP can't make up for. */
+/* In which the path has a part that TCP can't make up for. */
 static bool entangled(const struct stream *st)
 {
-	return promoted(st) || st->shm->rx == SHUNT_SRX_BASED || st->rx;
+	return (promoted(st) && !st->tx_complete) ||
+	       st->shm->rx == SHUNT_SRX_BASED || st->rx;
 }
 
 void streams_abort_peer(struct proxy *px, struct peer *p, const char *why)

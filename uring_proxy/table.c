@@ -24,6 +24,23 @@ static struct stream **bucket(struct proxy *px, const struct shunt_key *k)
 	return &px->by_key[(h * 0x9e3779b1) >> 16 & (KEYS - 1)];
 }
 
+/*
+ * What another worker had of it, which has died: its supervisor has left us
+ * only what is complete, both ways (reset_streams()), and stays on TCP.
+ */
+static void inherit(struct stream *st)
+{
+	const struct shunt_stream *s = st->shm;
+
+	st->tx_end = st->tx_sent = st->tx_acked = st->tx_read = s->tx_bytes;
+	st->rx_next = st->rx_have = s->rx_bytes;
+	st->acked_next = st->acked_read = s->rx_bytes;
+	if (s->tx_based) {
+		st->tx_final = s->tx_bytes;
+		st->tx_complete = true;
+	}
+}
+
 /* A socket was enrolled under that number. */
 static struct stream *open_stream(struct proxy *px, uint32_t number)
 {
@@ -36,6 +53,8 @@ static struct stream *open_stream(struct proxy *px, uint32_t number)
 	st->number = number;
 	st->tx_tail = &st->tx;
 	st->tx_final = st->rx_final = UNKNOWN;
+	if (shm->tx_open || shm->rx == SHUNT_SRX_COMPLETE)
+		inherit(st);
 	st->peer = peer_get(px, &shm->key.local, &shm->key.remote);
 	if (!st->peer) {
 		free(st);

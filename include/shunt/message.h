@@ -84,11 +84,14 @@ struct shunt_stream {
 	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
 	__u8 enrolled;	   /* its socket is in message_socks */
 	/* BPF */
-	__u8 primed; /* TCP has brought something since tx is READY */
-	__u8 shut;   /* it has shut down, and goes on reading */
-	__u8 loop;   /* of the proxy: shunt_loop_of() its ends */
-	__u8 pad[5];
-	__u64 pad2[3];
+	__u8 primed;  /* TCP has brought something since tx is READY */
+	__u8 shut;    /* it has shut down, and goes on reading */
+	__u8 loop;    /* of the proxy: shunt_loop_of() its ends */
+	__u8 tx_held; /* not promoted; TCP behind tx_base waits for tx_open */
+	__u8 pad[4];
+	__u32 rx_queued; /* of the path, in its socket, as of … */
+	__u32 rx_look;	 /* … what shunt_msg_enrol was asked then */
+	__u64 pad2[2];
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_stream) == 160);
@@ -137,9 +140,13 @@ struct shunt_proxy {
 	__u64 events_lost;
 	/* The stream that shunt_msg_enrol is asked for, and maybe: */
 #define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
-	__u64 enrol;		      /* in element 0 */
-	__u64 bytes_copied;	      /* sent with a copy, with the headers */
-	__u32 loops;		      /* 1 to SHUNT_MSG_LOOPS, in element 0 */
+	/* Or a loop and a number, for all its streams: rx_queued. */
+#define SHUNT_ENROL_QUEUED	     (1ULL << 33)
+#define SHUNT_ENROL_QUEUED_LOOP(ask) ((ask)&0xff)
+#define SHUNT_ENROL_QUEUED_NUMBER(n) ((n) << 8)
+	__u64 enrol;	    /* in element 0 */
+	__u64 bytes_copied; /* sent with a copy, with the headers */
+	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
 	__u32 pad;
 	__u64 spare[8];
 };
@@ -172,6 +179,7 @@ enum shunt_event_type {
 	SHUNT_EV_CLOSED,   /* the socket is gone */
 	SHUNT_EV_HELD,	   /* a frame that has to wait, see below */
 	SHUNT_EV_REFUSED,  /* a record could not be delivered, see below */
+	SHUNT_EV_CROWDED,  /* a send has to wait: leave the sockmap, tx_held */
 };
 
 #define SHUNT_HELD_MAX 320 /* Ethernet, VLANs, outer and inner headers */

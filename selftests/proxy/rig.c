@@ -52,6 +52,18 @@ void kernel_look(struct proxy *px, uint32_t number)
 	(void)px, (void)number;
 }
 
+void kernel_look_queued(struct proxy *px)
+{
+	(void)px;
+}
+
+bool kernel_queued(const struct proxy *px, const struct shunt_stream *s,
+		   uint64_t *queued)
+{
+	(void)px, (void)s, (void)queued;
+	return false;
+}
+
 void kernel_release(struct proxy *px, uint32_t number)
 {
 	(void)px, (void)number;
