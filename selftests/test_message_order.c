@@ -71,22 +71,27 @@ FIXTURE_TEARDOWN(order)
 }
 
 /* Into the redirection socket, in pieces as they are read. */
-static void queue(struct __test_metadata *_metadata, struct rig *r,
-		  uint64_t *random, const struct shunt_record *record)
+static void queue_bytes(struct __test_metadata *_metadata, struct rig *r,
+			uint64_t *random, const unsigned char *b, uint32_t n)
 {
-	unsigned char b[sizeof(*record) + LENGTH];
-	uint32_t n = sizeof(*record) + record->length, k;
+	uint32_t k;
 	int err;
 
-	memcpy(b, record, sizeof(*record));
-	craft_bytes(b + sizeof(*record), STREAM, record->offset,
-		    record->length);
 	for (uint32_t at = 0; at < n; at += k) {
 		k = craft_below(random, 3) ? n - at
 					   : 1 + craft_below(random, n - at);
 		ASSERT_TRUE(rig_redirected(r, b + at, k, &err));
 		ASSERT_EQ(0, err);
 	}
+}
+
+static void queue(struct __test_metadata *_metadata, struct rig *r,
+		  uint64_t *random, const struct shunt_record *record)
+{
+	unsigned char b[sizeof(*record) + LENGTH];
+	uint32_t n = rig_queued(r, b, record, craft_below(random, 2));
+
+	queue_bytes(_metadata, r, random, b, n);
 }
 
 /* What has come to the peer since: frames of the stream, whose next byte is at
@@ -141,6 +146,73 @@ TEST_F(order, records_queued_out_of_order_are_sent_in_order)
 	}
 	for (int i = 0; i < RECORDS; i++)
 		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* Nor is a place for first bytes given back before those in front of it. */
+TEST_F(order, first_bytes_are_taken_in_any_order)
+{
+	static unsigned char b[SHUNT_STARTS]
+			      [sizeof(struct shunt_record) + LENGTH];
+	const struct shunt_stream *s = self->st->shm;
+	uint32_t length[SHUNT_STARTS], place[SHUNT_STARTS + 1];
+
+	for (int i = 0, n; i < RECORDS; i += n) {
+		n = 1 + craft_below(&self->random, SHUNT_STARTS);
+		if (n > RECORDS - i)
+			n = RECORDS - i;
+		for (int j = 0; j < n; j++) {
+			place[j] = s->tx_saved;
+			length[j] = rig_queued(&self->r, b[j],
+					       &self->record[i + j], true);
+		}
+		place[n] = s->tx_saved;
+		for (int left = n; left; left--) {
+			int k = craft_below(&self->random, n);
+
+			while (!length[k])
+				k = (k + 1) % n;
+			queue_bytes(_metadata, &self->r, &self->random, b[k],
+				    length[k]);
+			length[k] = 0;
+			/* Up to the first that is still to come */
+			for (k = 0;
+			     k < n && (!length[k] || place[k] == place[k + 1]);)
+				k++;
+			EXPECT_EQ(place[k], s->tx_taken);
+		}
+		EXPECT_EQ(s->tx_saved, s->tx_taken);
+	}
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* One read brings many, and what lies in front of one is not always a header.
+ * A frame that is one piece has its own there, if it may. */
+TEST_F(order, many_in_one_read)
+{
+	static unsigned char b[8 * (sizeof(struct shunt_record) + LENGTH)];
+	uint32_t payload = 100 + craft_below(&self->random, 500), n;
+	struct shunt_record *record = self->record;
+
+	self->r.peer[0]->payload = payload;
+	for (int i = 0; i < RECORDS;) {
+		n = 0;
+		for (int k = 1 + craft_below(&self->random, 8);
+		     k-- && i < RECORDS; i++)
+			n += rig_queued(&self->r, b + n, &record[i],
+					craft_below(&self->random, 4));
+		queue_bytes(_metadata, &self->r, &self->random, b, n);
+	}
+	for (int i = 0; i < RECORDS; i++) {
+		n = 0;
+		for (int k = 0; k < 6; k++) {
+			*record = rig_number(&self->r, STREAM,
+					     k % 2 ? payload : 30 + i);
+			n += rig_queued(&self->r, b + n, record,
+					craft_below(&self->random, 4));
+		}
+		queue_bytes(_metadata, &self->r, &self->random, b, n);
+	}
 	expect_all(_metadata, &self->r, self->st);
 }
 

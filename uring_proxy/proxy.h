@@ -88,6 +88,7 @@ struct chunk {
 	uint32_t charge;   /* released when it has been read at the far end */
 	struct slab *slab; /* NULL: acknowledged */
 	uint32_t at;
+	bool room; /* in front of it are CHUNK_ROOM bytes that nobody needs */
 };
 
 struct chunk *chunk_new(struct proxy *px, struct slab *slab, uint32_t at,
@@ -140,6 +141,7 @@ struct stream {
 	struct chunk *tx_next;	     /* the first not sent in full */
 	uint64_t tx_end, tx_sent, tx_acked, tx_read;
 	struct chunk *early; /* sorted, no overlap, behind tx_end */
+	unsigned taken;	     /* first bytes from tx_taken on: a bit for each */
 	uint64_t missing_at,
 		missing_ns; /* since when tx_end waits there, or 0 */
 	uint64_t tx_final;  /* UNKNOWN while there may be more */
@@ -220,7 +222,7 @@ void enrol_left(struct proxy *px, struct stream *st);
 
 /* ---- redirect.c: the redirection socket ---- */
 
-/* In front of each chunk of what it brings are so many bytes that nobody needs
+/* In front of most chunks of what it brings are so many bytes that nobody needs
  * any more: a record's header was there, or nothing. */
 #define CHUNK_ROOM sizeof(struct shunt_frame)
 /* Pieces of one read, each as much as a frame has: 64 KB at 1500. */
@@ -246,7 +248,8 @@ int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 
 /* A part of a record; with the last one, what the record was charged. */
 void order_add(struct proxy *px, struct stream *st, struct slab *slab,
-	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge);
+	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge,
+	       bool room);
 /* Reset it if one of them can't be there any more. */
 void order_tick(struct proxy *px, struct stream *st);
 void order_drop(struct proxy *px, struct stream *st);
@@ -255,7 +258,7 @@ void order_drop(struct proxy *px, struct stream *st);
 
 /* The bytes at tx_end. */
 void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
-	    uint32_t length, uint32_t charge);
+	    uint32_t length, uint32_t charge, bool room);
 void tx_push(struct proxy *px, struct peer *p);
 void tx_acked(struct proxy *px, struct stream *st, uint64_t received,
 	      uint64_t read);
@@ -480,6 +483,7 @@ struct proxy {
 	struct shunt_record record;
 	uint32_t record_have; /* bytes of its header */
 	uint32_t record_left; /* bytes of its payload to come */
+	bool in_front;	      /* … and was not where its first bytes were */
 };
 
 /* Memory that was charged is free again: loops add to one sum. */
