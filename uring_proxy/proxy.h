@@ -456,8 +456,9 @@ struct proxy {
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX: none is */
 	unsigned sends;	   /* to be submitted; each completes at once */
 
-	struct slab *buffers;
+	struct slab *buffers, *spare_buffers;
 	unsigned n_buffers, free_buffers;
+	unsigned offered; /* of the free ones: in the ring */
 	struct io_uring_buf_ring *buffer_ring;
 	struct chunk *free_chunks;
 	struct send *free_sends;
