@@ -15,6 +15,7 @@
 
 #define STREAM	1
 #define OTHER	2
+#define THIRD	3
 #define TOKEN	0x70c3e001
 #define RECORDS 200
 #define LENGTH	3000
@@ -35,8 +36,9 @@ static void say_to(struct rig *r, enum message_type type, uint32_t number,
 	rig_say(r, 0, m, 0, rig_message(r, m, type, number, a, b));
 }
 
-/* Both directions are promoted. */
-static struct stream *begin(struct rig *r, uint32_t number)
+/* Both directions are promoted; what TCP brought before has been read, or has
+ * not. */
+static struct stream *begin(struct rig *r, uint32_t number, bool read)
 {
 	struct stream *st = rig_open(r, number, 0, TOKEN + number);
 
@@ -44,7 +46,7 @@ static struct stream *begin(struct rig *r, uint32_t number)
 	rig_tick(r);
 	say_to(r, READY, number, 0, 0);
 	say_to(r, PROMOTED, number, RIG_BASE, 0);
-	r->streams[number].rx_copied = RIG_BASE;
+	r->streams[number].rx_copied = RIG_BASE - !read;
 	rig_tick(r);
 	return st;
 }
@@ -55,7 +57,7 @@ FIXTURE_SETUP(order)
 	self->random = time(NULL);
 	fprintf(stderr, "# random numbers from %#llx\n",
 		(unsigned long long)self->random);
-	self->st = begin(&self->r, STREAM);
+	self->st = begin(&self->r, STREAM, true);
 	ASSERT_EQ(SHUNT_SRX_BASED, self->st->shm->rx);
 	for (int i = 0; i < RECORDS; i++)
 		self->record[i] =
@@ -67,6 +69,7 @@ FIXTURE_TEARDOWN(order)
 {
 	EXPECT_TRUE(rig_closed(&self->r, STREAM));
 	EXPECT_TRUE(rig_closed(&self->r, OTHER));
+	EXPECT_TRUE(rig_closed(&self->r, THIRD));
 	EXPECT_TRUE(rig_is_empty(&self->r));
 }
 
@@ -293,12 +296,45 @@ static void frame(struct __test_metadata *_metadata, struct rig *r,
 	ASSERT_TRUE(rig_datagram(r, 0, &d, sizeof(d.f) + n, 0));
 }
 
+static void expect_delivered(struct __test_metadata *_metadata, struct rig *r,
+			     uint32_t number, uint64_t offset)
+{
+	unsigned char b[100], want[100];
+	struct shunt_record got;
+
+	ASSERT_EQ(sizeof(got), recv(r->app, &got, sizeof(got), MSG_DONTWAIT));
+	EXPECT_EQ(number, got.stream);
+	ASSERT_EQ(100, recv(r->app, b, 100, MSG_DONTWAIT));
+	craft_bytes(want, number, offset, 100);
+	ASSERT_EQ(0, memcmp(b, want, 100));
+}
+
+/* What waits lies side by side, and is delivered each by itself. */
+TEST_F(order, streams_that_wait_leave_each_other_alone)
+{
+	static const uint32_t waiting[] = {OTHER, THIRD};
+	char b;
+
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+	for (int i = 0; i < 2; i++) {
+		begin(&self->r, waiting[i], false);
+		frame(_metadata, &self->r, waiting[i], 0, 100);
+	}
+	rig_tick(&self->r);
+	ASSERT_EQ(-1, recv(self->r.app, &b, 1, MSG_DONTWAIT));
+	for (int i = 2; i--;) {
+		self->r.streams[waiting[i]].rx_copied = RIG_BASE;
+		rig_tick(&self->r);
+		expect_delivered(_metadata, &self->r, waiting[i], 0);
+	}
+}
+
 /* A byte, a hole, a byte: little to keep, and much to remember. */
 TEST_F_TIMEOUT(order, holes_cost_bounded_memory, 120)
 {
-	struct stream *other = begin(&self->r, OTHER);
-	unsigned char b[100], want[100];
-	struct shunt_record got;
+	struct stream *other = begin(&self->r, OTHER, true);
 	long before, mb;
 
 	for (int i = 0; i < RECORDS; i++)
@@ -318,10 +354,7 @@ TEST_F_TIMEOUT(order, holes_cost_bounded_memory, 120)
 	/* Who sends in order is served. */
 	for (int i = 0; i < 1000; i++) {
 		frame(_metadata, &self->r, OTHER, i * 100, 100);
-		ASSERT_EQ(sizeof(got), recv(self->r.app, &got, sizeof(got), 0));
-		ASSERT_EQ(100, recv(self->r.app, b, 100, 0));
-		craft_bytes(want, OTHER, i * 100, 100);
-		ASSERT_EQ(0, memcmp(b, want, 100));
+		expect_delivered(_metadata, &self->r, OTHER, i * 100);
 	}
 	EXPECT_EQ(100000, other->rx_next);
 }

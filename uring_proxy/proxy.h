@@ -239,10 +239,13 @@ void redirect_tick(struct proxy *px);
 /* Ask for what comes next, if that is not done, and a slab is free: behind what
  * is to be sent. */
 void redirect_read(struct proxy *px);
-/* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0,
- * -EAGAIN, or an error after which the stream is lost. */
+/* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0, or
+ * an error after which the stream is lost. */
 int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 		     int n, uint32_t length);
+/* Of one piece, with CHUNK_ROOM in front of it. */
+int redirect_deliver_one(struct proxy *px, struct stream *st,
+			 unsigned char *bytes, uint32_t length);
 
 /* ---- order.c: records in the order in which they were written ---- */
 
@@ -272,10 +275,7 @@ void tx_drop(struct proxy *px, struct stream *st);
 /* One datagram or many of one size, in slab. */
 void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 		  uint32_t at, uint32_t length, uint32_t segment);
-/* Bytes at offset; takes no reference of its own on failure. */
-int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
-	      uint32_t at, uint32_t length, uint64_t offset);
-/* As rx_insert(), from memory that will not be kept. */
+/* Bytes at offset, from memory that will not be kept. */
 int rx_copy(struct proxy *px, struct stream *st, const void *bytes,
 	    uint32_t length, uint64_t offset);
 void rx_deliver(struct proxy *px, struct stream *st);

@@ -225,31 +225,15 @@ void redirect_tick(struct proxy *px)
 }
 
 /*
- * One sendmsg() is one record: the verdict holds for exactly its bytes
+ * One send is one record: the verdict holds for exactly its bytes
  * (bpf_msg_apply_bytes). Not through the ring, because the next record must not
- * begin before this one has ended.
+ * begin before this one has ended. It may block, and never does: what is
+ * redirected is not charged to this socket any more when the call returns.
  */
-int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
-		     int n, uint32_t length)
+static int delivered(struct proxy *px, const struct stream *st, ssize_t sent,
+		     uint32_t length)
 {
-	struct shunt_record r = {
-		.magic = SHUNT_RECORD_MAGIC,
-		.stream = st->number,
-		.offset = st->rx_next,
-		.length = length,
-		.token = st->shm->token_local,
-	};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-	ssize_t sent;
-
-	iov[0].iov_base = &r;
-	iov[0].iov_len = sizeof(r);
-	/* May block, and never does: what is redirected is not charged to this
-	 * socket any more when sendmsg() returns. */
-	do
-		sent = sendmsg(px->redirect[0], &msg, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	if (sent == (ssize_t)(sizeof(r) + length))
+	if (sent == (ssize_t)(sizeof(struct shunt_record) + length))
 		return 0;
 	if (sent < 0)
 		return -errno;
@@ -257,6 +241,46 @@ int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 	say("stream %u: %zd of %u bytes delivered", st->number, sent, length);
 	px->quit = true;
 	return -EIO;
+}
+
+static struct shunt_record record_of(const struct stream *st, uint32_t length)
+{
+	return (struct shunt_record){
+		.magic = SHUNT_RECORD_MAGIC,
+		.stream = st->number,
+		.offset = st->rx_next,
+		.length = length,
+		.token = st->shm->token_local,
+	};
+}
+
+int redirect_deliver_one(struct proxy *px, struct stream *st,
+			 unsigned char *bytes, uint32_t length)
+{
+	struct shunt_record r = record_of(st, length);
+	ssize_t sent;
+
+	memcpy(bytes - sizeof(r), &r, sizeof(r));
+	do
+		sent = send(px->redirect[0], bytes - sizeof(r),
+			    sizeof(r) + length, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return delivered(px, st, sent, length);
+}
+
+int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
+		     int n, uint32_t length)
+{
+	struct shunt_record r = record_of(st, length);
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+	ssize_t sent;
+
+	iov[0].iov_base = &r;
+	iov[0].iov_len = sizeof(r);
+	do
+		sent = sendmsg(px->redirect[0], &msg, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return delivered(px, st, sent, length);
 }
 
 static int make_pair(int pair[2])
