@@ -52,7 +52,7 @@ static __always_inline int open_as(struct bpf_sock_ops *ctx,
 
 	if (!s || !sk)
 		return -1;
-	__builtin_memset(s, 0, sizeof(*s));
+	__builtin_memset(s, 0, offsetof(struct shunt_stream, starts));
 	s->key = *k;
 	s->token_local = f->token_local;
 	s->token_remote = f->token_remote;

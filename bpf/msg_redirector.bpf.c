@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * SK_MSG on the applications' sockets: takes a message before TCP sees it, puts
- * a struct shunt_record in front and gives it to the proxy's redirection
- * socket. Runs with the socket locked, so a stream's own fields need no
- * atomics.
+ * a struct shunt_record in the place of its first bytes, or in front, and gives
+ * it to the proxy's redirection socket. Runs with the socket locked, so a
+ * stream's own fields need no atomics.
  */
 #include "crowd.h"
 
@@ -46,7 +46,36 @@ static __always_inline bool within_limits(const struct shunt_stream *s,
 	       p->charged - p->released + charge <= p->total_limit;
 }
 
-/* 0, or -1 with the message as it was, or -2. */
+/*
+ * The record in the place of the message's first bytes, if these can be kept
+ * where the proxy finds them. (What sendfile(2) sends can't be written to, and
+ * is not seen here.) 0, or -1 with the message as it was.
+ */
+static __always_inline int put_record(struct sk_msg_md *msg,
+				      struct shunt_stream *s,
+				      struct shunt_record *r, __u32 loop)
+{
+	struct shunt_start *at = msg->data;
+	__u32 n = s->tx_saved % SHUNT_STARTS;
+
+	if ((void *)(at + 1) > msg->data_end ||
+	    s->tx_saved - s->tx_taken >= SHUNT_STARTS)
+		return -1;
+	s->starts[n] = *at;
+	r->magic = SHUNT_RECORD_SAVED | n;
+	*(struct shunt_record *)at = *r;
+	if (bpf_msg_redirect_map(msg, &redirection, loop, BPF_F_INGRESS) ==
+	    SK_PASS) {
+		s->tx_saved++;
+		return 0;
+	}
+	/* No socket there: the proxy has just died. */
+	*at = s->starts[n];
+	r->magic = SHUNT_RECORD_MAGIC;
+	return -1;
+}
+
+/* The record in front. 0, or -1 with the message as it was, or -2. */
 static __always_inline int push_record(struct sk_msg_md *msg,
 				       const struct shunt_record *r, __u32 loop)
 {
@@ -61,7 +90,6 @@ static __always_inline int push_record(struct sk_msg_md *msg,
 	}
 	if ((void *)(at + 1) <= msg->data_end) {
 		*at = *r; /* memcpy() would go byte by byte */
-		/* No socket there: the proxy has just died. */
 		if (bpf_msg_redirect_map(msg, &redirection, loop,
 					 BPF_F_INGRESS) == SK_PASS)
 			return 0;
@@ -84,8 +112,11 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 	__u64 charge = (__u64)size + SHUNT_MSG_OVERHEAD;
 	int err = -1;
 
-	if (p && within_limits(s, p, charge))
-		err = push_record(msg, &r, s->loop);
+	if (p && within_limits(s, p, charge)) {
+		err = put_record(msg, s, &r, s->loop);
+		if (err)
+			err = push_record(msg, &r, s->loop);
+	}
 	if (err) {
 		s->tx = SHUNT_STX_OFF;
 		s->tx_tcp += size;

@@ -102,10 +102,10 @@ static void write_some(fuzz *f, uint32_t number)
 	for (int i = 0; i < 5; i++) {
 		record = rig_number(&f->r, number,
 				    1 + craft_below(&f->random, 3000));
-		memcpy(b, &record, sizeof(record));
-		craft_bytes(b + sizeof(record), number, record.offset,
-			    record.length);
-		rig_redirected(&f->r, b, sizeof(record) + record.length, &err);
+		rig_redirected(&f->r, b,
+			       rig_queued(&f->r, b, &record,
+					  craft_below(&f->random, 2)),
+			       &err);
 	}
 	rig_tick(&f->r);
 }

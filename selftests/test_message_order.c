@@ -15,6 +15,7 @@
 
 #define STREAM	1
 #define OTHER	2
+#define THIRD	3
 #define TOKEN	0x70c3e001
 #define RECORDS 200
 #define LENGTH	3000
@@ -35,8 +36,9 @@ static void say_to(struct rig *r, enum message_type type, uint32_t number,
 	rig_say(r, 0, m, 0, rig_message(r, m, type, number, a, b));
 }
 
-/* Both directions are promoted. */
-static struct stream *begin(struct rig *r, uint32_t number)
+/* Both directions are promoted; what TCP brought before has been read, or has
+ * not. */
+static struct stream *begin(struct rig *r, uint32_t number, bool read)
 {
 	struct stream *st = rig_open(r, number, 0, TOKEN + number);
 
@@ -44,7 +46,7 @@ static struct stream *begin(struct rig *r, uint32_t number)
 	rig_tick(r);
 	say_to(r, READY, number, 0, 0);
 	say_to(r, PROMOTED, number, RIG_BASE, 0);
-	r->streams[number].rx_copied = RIG_BASE;
+	r->streams[number].rx_copied = RIG_BASE - !read;
 	rig_tick(r);
 	return st;
 }
@@ -55,7 +57,7 @@ FIXTURE_SETUP(order)
 	self->random = time(NULL);
 	fprintf(stderr, "# random numbers from %#llx\n",
 		(unsigned long long)self->random);
-	self->st = begin(&self->r, STREAM);
+	self->st = begin(&self->r, STREAM, true);
 	ASSERT_EQ(SHUNT_SRX_BASED, self->st->shm->rx);
 	for (int i = 0; i < RECORDS; i++)
 		self->record[i] =
@@ -67,26 +69,32 @@ FIXTURE_TEARDOWN(order)
 {
 	EXPECT_TRUE(rig_closed(&self->r, STREAM));
 	EXPECT_TRUE(rig_closed(&self->r, OTHER));
+	EXPECT_TRUE(rig_closed(&self->r, THIRD));
 	EXPECT_TRUE(rig_is_empty(&self->r));
 }
 
 /* Into the redirection socket, in pieces as they are read. */
-static void queue(struct __test_metadata *_metadata, struct rig *r,
-		  uint64_t *random, const struct shunt_record *record)
+static void queue_bytes(struct __test_metadata *_metadata, struct rig *r,
+			uint64_t *random, const unsigned char *b, uint32_t n)
 {
-	unsigned char b[sizeof(*record) + LENGTH];
-	uint32_t n = sizeof(*record) + record->length, k;
+	uint32_t k;
 	int err;
 
-	memcpy(b, record, sizeof(*record));
-	craft_bytes(b + sizeof(*record), STREAM, record->offset,
-		    record->length);
 	for (uint32_t at = 0; at < n; at += k) {
 		k = craft_below(random, 3) ? n - at
 					   : 1 + craft_below(random, n - at);
 		ASSERT_TRUE(rig_redirected(r, b + at, k, &err));
 		ASSERT_EQ(0, err);
 	}
+}
+
+static void queue(struct __test_metadata *_metadata, struct rig *r,
+		  uint64_t *random, const struct shunt_record *record)
+{
+	unsigned char b[sizeof(*record) + LENGTH];
+	uint32_t n = rig_queued(r, b, record, craft_below(random, 2));
+
+	queue_bytes(_metadata, r, random, b, n);
 }
 
 /* What has come to the peer since: frames of the stream, whose next byte is at
@@ -141,6 +149,73 @@ TEST_F(order, records_queued_out_of_order_are_sent_in_order)
 	}
 	for (int i = 0; i < RECORDS; i++)
 		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* Nor is a place for first bytes given back before those in front of it. */
+TEST_F(order, first_bytes_are_taken_in_any_order)
+{
+	static unsigned char b[SHUNT_STARTS]
+			      [sizeof(struct shunt_record) + LENGTH];
+	const struct shunt_stream *s = self->st->shm;
+	uint32_t length[SHUNT_STARTS], place[SHUNT_STARTS + 1];
+
+	for (int i = 0, n; i < RECORDS; i += n) {
+		n = 1 + craft_below(&self->random, SHUNT_STARTS);
+		if (n > RECORDS - i)
+			n = RECORDS - i;
+		for (int j = 0; j < n; j++) {
+			place[j] = s->tx_saved;
+			length[j] = rig_queued(&self->r, b[j],
+					       &self->record[i + j], true);
+		}
+		place[n] = s->tx_saved;
+		for (int left = n; left; left--) {
+			int k = craft_below(&self->random, n);
+
+			while (!length[k])
+				k = (k + 1) % n;
+			queue_bytes(_metadata, &self->r, &self->random, b[k],
+				    length[k]);
+			length[k] = 0;
+			/* Up to the first that is still to come */
+			for (k = 0;
+			     k < n && (!length[k] || place[k] == place[k + 1]);)
+				k++;
+			EXPECT_EQ(place[k], s->tx_taken);
+		}
+		EXPECT_EQ(s->tx_saved, s->tx_taken);
+	}
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* One read brings many, and what lies in front of one is not always a header.
+ * A frame that is one piece has its own there, if it may. */
+TEST_F(order, many_in_one_read)
+{
+	static unsigned char b[8 * (sizeof(struct shunt_record) + LENGTH)];
+	uint32_t payload = 100 + craft_below(&self->random, 500), n;
+	struct shunt_record *record = self->record;
+
+	self->r.peer[0]->payload = payload;
+	for (int i = 0; i < RECORDS;) {
+		n = 0;
+		for (int k = 1 + craft_below(&self->random, 8);
+		     k-- && i < RECORDS; i++)
+			n += rig_queued(&self->r, b + n, &record[i],
+					craft_below(&self->random, 4));
+		queue_bytes(_metadata, &self->r, &self->random, b, n);
+	}
+	for (int i = 0; i < RECORDS; i++) {
+		n = 0;
+		for (int k = 0; k < 6; k++) {
+			*record = rig_number(&self->r, STREAM,
+					     k % 2 ? payload : 30 + i);
+			n += rig_queued(&self->r, b + n, record,
+					craft_below(&self->random, 4));
+		}
+		queue_bytes(_metadata, &self->r, &self->random, b, n);
+	}
 	expect_all(_metadata, &self->r, self->st);
 }
 
@@ -221,12 +296,45 @@ static void frame(struct __test_metadata *_metadata, struct rig *r,
 	ASSERT_TRUE(rig_datagram(r, 0, &d, sizeof(d.f) + n, 0));
 }
 
+static void expect_delivered(struct __test_metadata *_metadata, struct rig *r,
+			     uint32_t number, uint64_t offset)
+{
+	unsigned char b[100], want[100];
+	struct shunt_record got;
+
+	ASSERT_EQ(sizeof(got), recv(r->app, &got, sizeof(got), MSG_DONTWAIT));
+	EXPECT_EQ(number, got.stream);
+	ASSERT_EQ(100, recv(r->app, b, 100, MSG_DONTWAIT));
+	craft_bytes(want, number, offset, 100);
+	ASSERT_EQ(0, memcmp(b, want, 100));
+}
+
+/* What waits lies side by side, and is delivered each by itself. */
+TEST_F(order, streams_that_wait_leave_each_other_alone)
+{
+	static const uint32_t waiting[] = {OTHER, THIRD};
+	char b;
+
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+	for (int i = 0; i < 2; i++) {
+		begin(&self->r, waiting[i], false);
+		frame(_metadata, &self->r, waiting[i], 0, 100);
+	}
+	rig_tick(&self->r);
+	ASSERT_EQ(-1, recv(self->r.app, &b, 1, MSG_DONTWAIT));
+	for (int i = 2; i--;) {
+		self->r.streams[waiting[i]].rx_copied = RIG_BASE;
+		rig_tick(&self->r);
+		expect_delivered(_metadata, &self->r, waiting[i], 0);
+	}
+}
+
 /* A byte, a hole, a byte: little to keep, and much to remember. */
 TEST_F_TIMEOUT(order, holes_cost_bounded_memory, 120)
 {
-	struct stream *other = begin(&self->r, OTHER);
-	unsigned char b[100], want[100];
-	struct shunt_record got;
+	struct stream *other = begin(&self->r, OTHER, true);
 	long before, mb;
 
 	for (int i = 0; i < RECORDS; i++)
@@ -246,10 +354,7 @@ TEST_F_TIMEOUT(order, holes_cost_bounded_memory, 120)
 	/* Who sends in order is served. */
 	for (int i = 0; i < 1000; i++) {
 		frame(_metadata, &self->r, OTHER, i * 100, 100);
-		ASSERT_EQ(sizeof(got), recv(self->r.app, &got, sizeof(got), 0));
-		ASSERT_EQ(100, recv(self->r.app, b, 100, 0));
-		craft_bytes(want, OTHER, i * 100, 100);
-		ASSERT_EQ(0, memcmp(b, want, 100));
+		expect_delivered(_metadata, &self->r, OTHER, i * 100);
 	}
 	EXPECT_EQ(100000, other->rx_next);
 }

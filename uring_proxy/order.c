@@ -27,7 +27,8 @@ static struct chunk **place(struct stream *st, uint64_t offset, uint32_t length)
 }
 
 static void hold(struct proxy *px, struct stream *st, struct slab *slab,
-		 uint32_t at, uint32_t length, uint64_t offset, uint32_t charge)
+		 uint32_t at, uint32_t length, uint64_t offset, uint32_t charge,
+		 bool room)
 {
 	struct chunk **where = place(st, offset, length), *c = NULL;
 
@@ -39,24 +40,26 @@ static void hold(struct proxy *px, struct stream *st, struct slab *slab,
 		return;
 	}
 	c->charge = charge;
+	c->room = room;
 	c->next = *where;
 	*where = c;
 	stream_active(px, st);
 }
 
 void order_add(struct proxy *px, struct stream *st, struct slab *slab,
-	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge)
+	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge,
+	       bool room)
 {
 	struct chunk *c;
 
 	if (offset != st->tx_end && !st->doomed) {
-		hold(px, st, slab, at, length, offset, charge);
+		hold(px, st, slab, at, length, offset, charge, room);
 		return;
 	}
-	tx_add(px, st, slab, at, length, charge);
+	tx_add(px, st, slab, at, length, charge, room);
 	while ((c = st->early) && c->offset == st->tx_end) {
 		st->early = c->next;
-		tx_add(px, st, c->slab, c->at, c->length, c->charge);
+		tx_add(px, st, c->slab, c->at, c->length, c->charge, c->room);
 		chunk_free(px, c);
 	}
 }

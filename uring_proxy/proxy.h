@@ -88,6 +88,7 @@ struct chunk {
 	uint32_t charge;   /* released when it has been read at the far end */
 	struct slab *slab; /* NULL: acknowledged */
 	uint32_t at;
+	bool room; /* in front of it are CHUNK_ROOM bytes that nobody needs */
 };
 
 struct chunk *chunk_new(struct proxy *px, struct slab *slab, uint32_t at,
@@ -141,6 +142,7 @@ struct stream {
 	struct chunk *tx_next;	     /* the first not sent in full */
 	uint64_t tx_end, tx_sent, tx_acked, tx_read;
 	struct chunk *early; /* sorted, no overlap, behind tx_end */
+	unsigned taken;	     /* first bytes from tx_taken on: a bit for each */
 	uint64_t missing_at,
 		missing_ns; /* since when tx_end waits there, or 0 */
 	uint64_t tx_final;  /* UNKNOWN while there may be more */
@@ -222,7 +224,7 @@ void enrol_left(struct proxy *px, struct stream *st);
 
 /* ---- redirect.c: the redirection socket ---- */
 
-/* In front of each chunk of what it brings are so many bytes that nobody needs
+/* In front of most chunks of what it brings are so many bytes that nobody needs
  * any more: a record's header was there, or nothing. */
 #define CHUNK_ROOM sizeof(struct shunt_frame)
 /* Pieces of one read, each as much as a frame has: 64 KB at 1500. */
@@ -239,16 +241,20 @@ void redirect_tick(struct proxy *px);
 /* Ask for what comes next, if that is not done, and a slab is free: behind what
  * is to be sent. */
 void redirect_read(struct proxy *px);
-/* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0,
- * -EAGAIN, or an error after which the stream is lost. */
+/* Into the application's socket: length bytes in iov[1…]; iov[0] is ours. 0, or
+ * an error after which the stream is lost. */
 int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 		     int n, uint32_t length);
+/* Of one piece, with CHUNK_ROOM in front of it. */
+int redirect_deliver_one(struct proxy *px, struct stream *st,
+			 unsigned char *bytes, uint32_t length);
 
 /* ---- order.c: records in the order in which they were written ---- */
 
 /* A part of a record; with the last one, what the record was charged. */
 void order_add(struct proxy *px, struct stream *st, struct slab *slab,
-	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge);
+	       uint32_t at, uint32_t length, uint64_t offset, uint32_t charge,
+	       bool room);
 /* Reset it if one of them can't be there any more. */
 void order_tick(struct proxy *px, struct stream *st);
 void order_drop(struct proxy *px, struct stream *st);
@@ -257,7 +263,7 @@ void order_drop(struct proxy *px, struct stream *st);
 
 /* The bytes at tx_end. */
 void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
-	    uint32_t length, uint32_t charge);
+	    uint32_t length, uint32_t charge, bool room);
 void tx_push(struct proxy *px, struct peer *p);
 void tx_acked(struct proxy *px, struct stream *st, uint64_t received,
 	      uint64_t read);
@@ -271,10 +277,7 @@ void tx_drop(struct proxy *px, struct stream *st);
 /* One datagram or many of one size, in slab. */
 void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 		  uint32_t at, uint32_t length, uint32_t segment);
-/* Bytes at offset; takes no reference of its own on failure. */
-int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
-	      uint32_t at, uint32_t length, uint64_t offset);
-/* As rx_insert(), from memory that will not be kept. */
+/* Bytes at offset, from memory that will not be kept. */
 int rx_copy(struct proxy *px, struct stream *st, const void *bytes,
 	    uint32_t length, uint64_t offset);
 void rx_deliver(struct proxy *px, struct stream *st);
@@ -463,8 +466,9 @@ struct proxy {
 	uint64_t timer_ns; /* what it is set to; UINT64_MAX: none is */
 	unsigned sends;	   /* to be submitted; each completes at once */
 
-	struct slab *buffers;
+	struct slab *buffers, *spare_buffers;
 	unsigned n_buffers, free_buffers;
+	unsigned offered; /* of the free ones: in the ring */
 	struct io_uring_buf_ring *buffer_ring;
 	struct chunk *free_chunks;
 	struct send *free_sends;
@@ -484,12 +488,14 @@ struct proxy {
 	struct slab *slab; /* being filled from it, … */
 	struct iovec pieces[READ_PIECES]; /* … here */
 	struct msghdr read_msg;
+	uint32_t last_room, last_read; /* bytes: what there was, what came */
 	uint32_t frame_payload; /* bytes of the frames that went out last */
 	struct slab *spare;	/* … with what must not keep a buffer */
 	/* the record that is being read */
 	struct shunt_record record;
 	uint32_t record_have; /* bytes of its header */
 	uint32_t record_left; /* bytes of its payload to come */
+	bool in_front;	      /* … and was not where its first bytes were */
 };
 
 /* Memory that was charged is free again: loops add to one sum. */

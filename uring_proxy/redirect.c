@@ -2,7 +2,7 @@
 /*
  * The redirection socket: one end of a TCP connection over loopback that never
  * carries a byte. SK_MSG puts the applications' messages into its queue, each
- * behind a struct shunt_record, and takes what is sent on it into the socket of
+ * with a struct shunt_record, and takes what is sent on it into the socket of
  * the stream that its record names.
  */
 #include "proxy.h"
@@ -20,7 +20,7 @@ _Static_assert(sizeof(struct shunt_record) == CHUNK_ROOM,
 	       "a frame's header fits where a record's was");
 
 /* Bytes of a record's payload, in the slab at `at`. */
-static void payload(struct proxy *px, uint32_t at, uint32_t length)
+static void payload(struct proxy *px, uint32_t at, uint32_t length, bool room)
 {
 	const struct shunt_record *r = &px->record;
 	struct stream *st = stream_get(px, r->stream);
@@ -32,13 +32,49 @@ static void payload(struct proxy *px, uint32_t at, uint32_t length)
 	}
 	order_add(px, st, px->slab, at, length,
 		  r->offset + r->length - px->record_left,
-		  last ? r->length + SHUNT_MSG_OVERHEAD : 0);
+		  last ? r->length + SHUNT_MSG_OVERHEAD : 0, room);
 }
 
-/* n more bytes, at the end of the slab */
+/* The first bytes of a message, to where its record's header was. Their place
+ * may be another's then; not before those in front of it, as two threads that
+ * write at once are not always queued in turn (order.c). */
+static void put_back(struct proxy *px, uint32_t at)
+{
+	const struct shunt_record *r = &px->record;
+	struct stream *st = stream_get(px, r->stream);
+	struct shunt_stream *s;
+	uint32_t taken;
+
+	if (!st || st->shm->token_local != r->token)
+		return; /* payload() refuses it */
+	s = st->shm;
+	taken = s->tx_taken;
+	memcpy(px->slab->data + at, &s->starts[r->magic % SHUNT_STARTS],
+	       sizeof(s->starts[0]));
+	st->taken |= 1U << (r->magic - taken) % SHUNT_STARTS;
+	for (; st->taken & 1; st->taken >>= 1)
+		taken++;
+	__atomic_store_n(&s->tx_taken, taken, __ATOMIC_RELEASE);
+}
+
+/* A header is complete: where are the message's first bytes? */
+static int begin(struct proxy *px)
+{
+	const struct shunt_record *r = &px->record;
+
+	px->in_front = r->magic == SHUNT_RECORD_MAGIC;
+	if (!px->in_front &&
+	    (r->magic - r->magic % SHUNT_STARTS != SHUNT_RECORD_SAVED ||
+	     r->length < sizeof(*r)))
+		return -EPROTO;
+	px->record_left = r->length;
+	return 0;
+}
+
+/* n more bytes, at the end of the slab, behind CHUNK_ROOM that are free */
 static int parse(struct proxy *px, uint32_t n)
 {
-	uint32_t at = px->slab->used;
+	uint32_t begins = px->slab->used, at = begins;
 
 	px->slab->used += n;
 	while (n) {
@@ -51,20 +87,30 @@ static int parse(struct proxy *px, uint32_t n)
 			memcpy((char *)&px->record + px->record_have,
 			       px->slab->data + at, take);
 			px->record_have += take;
-			if (px->record_have == sizeof(px->record)) {
-				if (px->record.magic != SHUNT_RECORD_MAGIC)
-					return -EPROTO;
-				px->record_left = px->record.length;
+			at += take;
+			n -= take;
+			if (px->record_have < sizeof(px->record))
+				return 0;
+			if (begin(px))
+				return -EPROTO;
+			if (!px->in_front) {
+				at -= sizeof(px->record);
+				n += sizeof(px->record);
+				put_back(px, at);
 			}
 		} else {
+			/* Behind a header, or a gap, but for this: */
+			bool room = px->in_front || at == begins ||
+				    px->record_left < px->record.length;
+
 			take = px->record_left < n ? px->record_left : n;
-			payload(px, at, take);
+			payload(px, at, take, room);
 			px->record_left -= take;
+			at += take;
+			n -= take;
 		}
 		if (px->record_have == sizeof(px->record) && !px->record_left)
 			px->record_have = 0;
-		at += take;
-		n -= take;
 	}
 	return 0;
 }
@@ -73,6 +119,7 @@ int redirect_taken(struct proxy *px, uint32_t n)
 {
 	int err = 0;
 
+	px->last_read = n;
 	for (struct iovec *v = px->pieces; n && !err; v++) {
 		uint32_t take = v->iov_len < n ? v->iov_len : n;
 
@@ -102,20 +149,27 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
  * Where the next bytes go: as much as a frame takes, a gap, as much again. A
  * frame's header fits into the gap, so that a long message goes out as it lies
  * here, headers and all, in one piece. What is left of a record's header comes
- * first; it will not be needed, either.
+ * first, if that will not be needed, either: as with the last one.
  */
 static int lay_out(struct proxy *px)
 {
-	uint32_t at = px->slab->used + CHUNK_ROOM, n = 0;
-	uint32_t first = px->record_left ? 0 : CHUNK_ROOM - px->record_have;
+	uint32_t at = px->slab->used + CHUNK_ROOM, n = 0, first = 0;
+	/* Each piece costs: a little more than the last read had. */
+	uint32_t most = px->last_read / px->frame_payload + 2;
 
-	while (n < READ_PIECES && at < SLAB_SIZE) {
-		uint32_t end = at + px->frame_payload;
+	if (most > READ_PIECES || px->last_read >= px->last_room)
+		most = READ_PIECES;
+	px->last_room = 0;
+	if (!px->record_left && px->in_front)
+		first = sizeof(px->record) - px->record_have;
+	while (n < most && at < SLAB_SIZE) {
+		uint32_t end = at + first + px->frame_payload;
 
 		if (end > SLAB_SIZE)
 			end = SLAB_SIZE;
-		px->pieces[n].iov_base = px->slab->data + at - first;
-		px->pieces[n++].iov_len = end - at + first;
+		px->pieces[n].iov_base = px->slab->data + at;
+		px->pieces[n++].iov_len = end - at;
+		px->last_room += end - at;
 		at = end + CHUNK_ROOM;
 		first = 0;
 	}
@@ -171,31 +225,15 @@ void redirect_tick(struct proxy *px)
 }
 
 /*
- * One sendmsg() is one record: the verdict holds for exactly its bytes
+ * One send is one record: the verdict holds for exactly its bytes
  * (bpf_msg_apply_bytes). Not through the ring, because the next record must not
- * begin before this one has ended.
+ * begin before this one has ended. It may block, and never does: what is
+ * redirected is not charged to this socket any more when the call returns.
  */
-int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
-		     int n, uint32_t length)
+static int delivered(struct proxy *px, const struct stream *st, ssize_t sent,
+		     uint32_t length)
 {
-	struct shunt_record r = {
-		.magic = SHUNT_RECORD_MAGIC,
-		.stream = st->number,
-		.offset = st->rx_next,
-		.length = length,
-		.token = st->shm->token_local,
-	};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-	ssize_t sent;
-
-	iov[0].iov_base = &r;
-	iov[0].iov_len = sizeof(r);
-	/* May block, and never does: what is redirected is not charged to this
-	 * socket any more when sendmsg() returns. */
-	do
-		sent = sendmsg(px->redirect[0], &msg, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	if (sent == (ssize_t)(sizeof(r) + length))
+	if (sent == (ssize_t)(sizeof(struct shunt_record) + length))
 		return 0;
 	if (sent < 0)
 		return -errno;
@@ -203,6 +241,46 @@ int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 	say("stream %u: %zd of %u bytes delivered", st->number, sent, length);
 	px->quit = true;
 	return -EIO;
+}
+
+static struct shunt_record record_of(const struct stream *st, uint32_t length)
+{
+	return (struct shunt_record){
+		.magic = SHUNT_RECORD_MAGIC,
+		.stream = st->number,
+		.offset = st->rx_next,
+		.length = length,
+		.token = st->shm->token_local,
+	};
+}
+
+int redirect_deliver_one(struct proxy *px, struct stream *st,
+			 unsigned char *bytes, uint32_t length)
+{
+	struct shunt_record r = record_of(st, length);
+	ssize_t sent;
+
+	memcpy(bytes - sizeof(r), &r, sizeof(r));
+	do
+		sent = send(px->redirect[0], bytes - sizeof(r),
+			    sizeof(r) + length, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return delivered(px, st, sent, length);
+}
+
+int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
+		     int n, uint32_t length)
+{
+	struct shunt_record r = record_of(st, length);
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+	ssize_t sent;
+
+	iov[0].iov_base = &r;
+	iov[0].iov_len = sizeof(r);
+	do
+		sent = sendmsg(px->redirect[0], &msg, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return delivered(px, st, sent, length);
 }
 
 static int make_pair(int pair[2])

@@ -40,8 +40,9 @@ static struct chunk *insert_part(struct proxy *px, struct stream *st,
 	return c;
 }
 
-int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
-	      uint32_t at, uint32_t length, uint64_t offset)
+/* room: in front of them are CHUNK_ROOM bytes that nobody needs. */
+static int insert(struct proxy *px, struct stream *st, struct slab *slab,
+		  uint32_t at, uint32_t length, uint64_t offset, bool room)
 {
 	struct chunk **where = &st->rx, *c;
 	uint64_t end = offset + length, have = st->rx_next;
@@ -58,6 +59,7 @@ int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
 			px->shm->duplicates += skip;
 			at += skip;
 			offset += skip;
+			room = false; /* perhaps a chunk of its own */
 			continue;
 		}
 		c = *where;
@@ -70,6 +72,8 @@ int rx_insert(struct proxy *px, struct stream *st, struct slab *slab,
 		c = insert_part(px, st, where, slab, at, n, offset);
 		if (!c)
 			return -ENOMEM;
+		c->room = room;
+		room = false;
 		if (!c->next)
 			st->rx_last = c;
 		for (struct chunk *n = c; n && n->offset == st->rx_have;
@@ -103,7 +107,12 @@ void rx_deliver(struct proxy *px, struct stream *st)
 			next += c->length;
 			c = c->next;
 		}
-		err = redirect_deliver(px, st, iov, n + 1, next - st->rx_next);
+		if (n == 1 && st->rx->room)
+			err = redirect_deliver_one(px, st, iov[1].iov_base,
+						   iov[1].iov_len);
+		else
+			err = redirect_deliver(px, st, iov, n + 1,
+					       next - st->rx_next);
 		if (err) {
 			/* EACCES: the socket is gone; its peer is to know. */
 			stream_abort(px, st, strerror(-err));
@@ -176,7 +185,7 @@ int rx_copy(struct proxy *px, struct stream *st, const void *bytes,
 		return -ENOMEM;
 	memcpy(s->data + s->used, bytes, length);
 	s->used += length;
-	return rx_insert(px, st, s, s->used - length, length, offset);
+	return insert(px, st, s, s->used - length, length, offset, false);
 }
 
 void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
@@ -205,8 +214,8 @@ void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 			/* What waits for the application may wait for long. */
 			if (st->rx_turn &&
 			    (keep || be64toh(f.offset) == st->rx_next))
-				rx_insert(px, st, slab, at + sizeof(f),
-					  n - sizeof(f), be64toh(f.offset));
+				insert(px, st, slab, at + sizeof(f),
+				       n - sizeof(f), be64toh(f.offset), true);
 			else
 				rx_copy(px, st, slab->data + at + sizeof(f),
 					n - sizeof(f), be64toh(f.offset));

@@ -16,6 +16,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+/* Buffers that are in the ring: what the kernel receives in one go without
+ * asking for others first (MULTISHOT_MAX_RETRY in io_uring/net.c). */
+#define BUFFERS_OFFERED 32
+
 /* Never fewer slabs: some are pinned by flows that stand still. */
 #define SLABS_MIN 64
 
@@ -46,15 +50,37 @@ int slabs_init(struct worker *w, uint64_t memory)
 	return pthread_mutex_init(&w->lock, NULL) ? -ENOMEM : 0;
 }
 
-static void give_buffer(struct proxy *px, struct slab *s)
+/*
+ * The kernel goes round all that are in its ring. So that is a few, those that
+ * were used last: their memory is in the CPU's caches, and that of the rest is
+ * not even taken before there is need of it.
+ */
+static void offer_buffers(struct proxy *px)
 {
-	io_uring_buf_ring_add(px->buffer_ring, s->data, BUFFER_SIZE, s->buffer,
-			      io_uring_buf_ring_mask(px->n_buffers), 0);
-	io_uring_buf_ring_advance(px->buffer_ring, 1);
-	px->free_buffers++;
+	int n = 0;
+
+	while (px->offered < BUFFERS_OFFERED && px->spare_buffers) {
+		struct slab *s = px->spare_buffers;
+
+		px->spare_buffers = s->next;
+		io_uring_buf_ring_add(
+			px->buffer_ring, s->data, BUFFER_SIZE, s->buffer,
+			io_uring_buf_ring_mask(px->n_buffers), n++);
+		px->offered++;
+	}
+	if (n)
+		io_uring_buf_ring_advance(px->buffer_ring, n);
 }
 
-/* The kernel goes round all buffers of a ring, so all are touched. */
+static void give_buffer(struct proxy *px, struct slab *s)
+{
+	s->next = px->spare_buffers;
+	px->spare_buffers = s;
+	px->free_buffers++;
+	offer_buffers(px);
+}
+
+/* A loop's part of all */
 static unsigned share(unsigned loops)
 {
 	unsigned n = BUFFERS;
@@ -115,6 +141,8 @@ struct slab *slab_buffer(struct proxy *px, unsigned number)
 
 	s->refs = 1;
 	px->free_buffers--;
+	px->offered--;
+	offer_buffers(px);
 	return s;
 }
 

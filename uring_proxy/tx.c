@@ -52,7 +52,7 @@ struct send {
 };
 
 void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
-	    uint32_t length, uint32_t charge)
+	    uint32_t length, uint32_t charge, bool room)
 {
 	uint64_t offset = st->tx_end;
 	struct peer *p = st->peer;
@@ -69,6 +69,7 @@ void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
 		return;
 	}
 	c->charge = charge;
+	c->room = room;
 	*st->tx_tail = c;
 	st->tx_tail = &c->next;
 	if (!st->tx_next)
@@ -213,7 +214,7 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 	unsigned iov = s->n_iov, slabs = s->n_slabs;
 	struct chunk *c = st->tx_next;
 	uint64_t offset = st->tx_sent;
-	bool whole = c && c->offset == offset;
+	bool room = c && c->offset == offset && c->room;
 	uint32_t length = 0;
 
 	s->iov[iov++] = (struct iovec){f, sizeof(*f)};
@@ -251,7 +252,7 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 	};
 	for (unsigned i = s->n_slabs; i < slabs; i++)
 		s->slabs[i]->refs++;
-	if (whole && slabs == s->n_slabs + 1)
+	if (room && slabs == s->n_slabs + 1)
 		in_place(s, f, &s->iov[iov - 1]);
 	else
 		s->n_iov = iov;

@@ -55,6 +55,14 @@ enum shunt_stream_rx {
 	SHUNT_SRX_COMPLETE, /* all of the path is delivered: TCP passes */
 };
 
+/* The first bytes of messages in whose place their records' headers are, see
+ * SHUNT_RECORD_SAVED: of a stream, so many that the proxy has not taken. */
+#define SHUNT_STARTS 16 /* a power of two */
+
+struct shunt_start {
+	__u64 bytes[3];
+};
+
 /* Each field has one writer, so none is locked. An element of `streams`, which
  * the proxy has mapped. */
 struct shunt_stream {
@@ -91,10 +99,14 @@ struct shunt_stream {
 	__u8 pad[4];
 	__u32 rx_queued; /* of the path, in its socket, as of … */
 	__u32 rx_look;	 /* … what shunt_msg_enrol was asked then */
-	__u64 pad2[2];
+	__u32 tx_saved;	 /* first bytes put into starts, ever */
+	/* proxy */
+	__u32 tx_taken; /* … of these, all before are taken */
+	/* BPF */
+	struct shunt_start starts[SHUNT_STARTS];
 };
 
-SHUNT_ASSERT(sizeof(struct shunt_stream) == 160);
+SHUNT_ASSERT(sizeof(struct shunt_stream) == 152 + 24 * SHUNT_STARTS);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx) == 48);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_bytes) == 64);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 104);
@@ -211,6 +223,17 @@ struct shunt_record {
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_record) == 24);
+
+/*
+ * A message that is long enough has the header in the place of its first bytes,
+ * which are in the stream's `starts`, at the number in the last bits of the
+ * mark: for bytes in front bpf_msg_push_data() takes a page. From SK_MSG to the
+ * proxy only. Length and offset are the message's, as ever.
+ */
+#define SHUNT_RECORD_SAVED 0x73687330 /* "shs0" */
+
+SHUNT_ASSERT(sizeof(struct shunt_start) == sizeof(struct shunt_record));
+SHUNT_ASSERT(SHUNT_RECORD_SAVED % SHUNT_STARTS == 0);
 
 /*
  * The proxy's send says nothing of a record that was refused: REFUSED does, and

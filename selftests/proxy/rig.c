@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See rig.h. First what takes the place of main.c, kernel.c and the kernel. */
 #include "rig.h"
+#include "craft.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -428,6 +429,29 @@ struct shunt_record rig_number(struct rig *r, uint32_t number, uint32_t length)
 	s->tx_charged += length + SHUNT_MSG_OVERHEAD;
 	r->shm.charged += length + SHUNT_MSG_OVERHEAD;
 	return record;
+}
+
+uint32_t rig_queued(struct rig *r, unsigned char *to,
+		    const struct shunt_record *record, bool saved)
+{
+	struct shunt_stream *s = &r->streams[record->stream];
+	struct shunt_record *head = (struct shunt_record *)to;
+	unsigned char *bytes = to + sizeof(*record);
+	uint32_t n = s->tx_saved % SHUNT_STARTS;
+
+	saved = saved && record->length >= sizeof(*record) &&
+		s->tx_saved - s->tx_taken < SHUNT_STARTS;
+	if (saved)
+		bytes = to;
+	craft_bytes(bytes, record->stream, record->offset, record->length);
+	if (saved) {
+		memcpy(&s->starts[n], to, sizeof(s->starts[n]));
+		s->tx_saved++;
+	}
+	memcpy(head, record, sizeof(*record));
+	if (saved)
+		head->magic = SHUNT_RECORD_SAVED | n;
+	return record->length + (saved ? 0 : sizeof(*record));
 }
 
 void rig_tick(struct rig *r)

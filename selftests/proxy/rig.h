@@ -66,6 +66,10 @@ bool rig_datagram(struct rig *r, unsigned peer, const void *bytes, uint32_t n,
 bool rig_redirected(struct rig *r, const void *bytes, uint32_t n, int *err);
 /* A message of the application as SK_MSG numbers it, not yet queued. */
 struct shunt_record rig_number(struct rig *r, uint32_t number, uint32_t length);
+/* … with its bytes, as SK_MSG would queue it, in the one form or the other if
+ * that can be: how many. */
+uint32_t rig_queued(struct rig *r, unsigned char *to,
+		    const struct shunt_record *record, bool saved);
 
 /* Two milliseconds later: what is due is sent, what is sent has arrived. */
 void rig_tick(struct rig *r);
