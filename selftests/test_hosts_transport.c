@@ -47,11 +47,21 @@ FIXTURE_TEARDOWN(transport)
 
 static const enum lab_host ends[] = {CLIENT, SERVER};
 
+/* Not lab_shunt(): what this changes, undo() takes back. */
+static int shunt(struct lab *lab, enum lab_host host, const char *command)
+{
+	return lab_run(lab, host, "%s/shunt %s >/dev/null", lab_build(),
+		       command);
+}
+
 static int put(struct lab *lab, enum lab_host host, const char *verb,
 	       const char *file)
 {
-	return lab_shunt(lab, host, "transport %s %s/%s", verb, lab_build(),
-			 file);
+	char command[512];
+
+	snprintf(command, sizeof(command), "transport %s %s/%s", verb,
+		 lab_build(), file);
+	return shunt(lab, host, command);
 }
 
 static int put_both(struct lab *lab, const char *verb, const char *file)
@@ -61,12 +71,26 @@ static int put_both(struct lab *lab, const char *verb, const char *file)
 
 static int prefer(struct lab *lab, const char *transports)
 {
+	char command[128];
 	int err = 0;
 
+	snprintf(command, sizeof(command), "policy add --at 1 --transport %s",
+		 transports);
 	for (int i = 0; i < 2; i++)
-		err |= lab_shunt(lab, ends[i],
-				 "policy add --at 1 --transport %s",
-				 transports);
+		err |= shunt(lab, ends[i], command);
+	return err;
+}
+
+/* prefer() and put_both() of that transport */
+static int undo(struct lab *lab, const char *transport)
+{
+	char command[128];
+	int err = 0;
+
+	snprintf(command, sizeof(command), "transport remove %s", transport);
+	for (int i = 0; i < 2; i++)
+		err |= shunt(lab, ends[i], "policy del 1") |
+		       shunt(lab, ends[i], command);
 	return err;
 }
 
@@ -123,6 +147,7 @@ TEST_F(transport, worked_example)
 		  reported(lab, SERVER, "worst_us"));
 	EXPECT_EQ(0, lab_stat(lab, SERVER, "decap_failed"));
 	lab_pair_close(&p);
+	ASSERT_EQ(0, undo(lab, "owd"));
 }
 
 /* What it refuses goes as TCP, is counted, and nothing is missing. */
@@ -147,6 +172,7 @@ TEST_F(transport, encap_that_fails)
 	EXPECT_LE(MB, count.tcp[TO_SERVER].bytes);
 	EXPECT_LT(0, lab_stat(lab, CLIENT, "encap_packets"));
 	lab_pair_close(&p);
+	ASSERT_EQ(0, undo(lab, "picky"));
 }
 
 /* ---- while connections run ---- */
@@ -180,6 +206,7 @@ TEST_F(transport, replaced_in_a_transfer)
 		EXPECT_EQ(0, lab_stat(lab, ends[i], "flows_fallback"));
 	}
 	lab_pair_close(&p);
+	ASSERT_EQ(0, undo(lab, "owd"));
 }
 
 /* Taken away at one end, a connection goes on over TCP at both; put back, new
@@ -205,7 +232,7 @@ TEST_F(transport, removed_in_a_transfer)
 		ASSERT_EQ(0, stream_start(&tx));
 		ASSERT_EQ(0, stream_start(&rx));
 		ASSERT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
-		ASSERT_EQ(0, lab_shunt(lab, ends[i], "transport remove owd"));
+		ASSERT_EQ(0, shunt(lab, ends[i], "transport remove owd"));
 		EXPECT_EQ(0, stream_join(&rx));
 		EXPECT_EQ(0, stream_join(&tx));
 		ASSERT_EQ(0, lab_do(lab, "fault", "rate=0"));
@@ -230,6 +257,7 @@ TEST_F(transport, removed_in_a_transfer)
 		lab_pair_close(&q);
 		lab_pair_close(&p);
 	}
+	ASSERT_EQ(0, undo(lab, "owd"));
 }
 
 /* ---- a hundred times ---- */
@@ -313,6 +341,8 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 	int rounds = getenv("SHUNT_GUEST") ? 10 : 100;
 	pthread_t t[2];
 
+	lab_touch(lab, CLIENT);
+	lab_touch(lab, SERVER);
 	/* A guest has but one CPU, which the commands shall have. */
 	if (getenv("SHUNT_GUEST"))
 		ASSERT_EQ(0, lab_do(lab, "fault", "rate=40mbit"));
