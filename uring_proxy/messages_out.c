@@ -79,8 +79,13 @@ static bool put_final(struct channel *c, struct stream *st)
 
 static bool put_sent(struct channel *c, struct stream *st)
 {
-	struct at *m = message_begin(c, st, SENT, sizeof(*m));
+	struct at *m;
 
+	/* Not behind the acknowledgement: a peer whose stream has ended would
+	 * take it for one that waits, and have it reset. */
+	if (st->tx_acked == st->tx_sent)
+		return true;
+	m = message_begin(c, st, SENT, sizeof(*m));
 	if (m)
 		m->offset = htobe64(st->tx_sent);
 	return m;
