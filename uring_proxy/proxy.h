@@ -488,7 +488,6 @@ struct proxy {
 	struct slab *slab; /* being filled from it, … */
 	struct iovec pieces[READ_PIECES]; /* … here */
 	struct msghdr read_msg;
-	uint32_t last_room, last_read; /* bytes: what there was, what came */
 	uint32_t frame_payload; /* bytes of the frames that went out last */
 	struct slab *spare;	/* … with what must not keep a buffer */
 	/* the record that is being read */

@@ -119,7 +119,6 @@ int redirect_taken(struct proxy *px, uint32_t n)
 {
 	int err = 0;
 
-	px->last_read = n;
 	for (struct iovec *v = px->pieces; n && !err; v++) {
 		uint32_t take = v->iov_len < n ? v->iov_len : n;
 
@@ -154,22 +153,16 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 static int lay_out(struct proxy *px)
 {
 	uint32_t at = px->slab->used + CHUNK_ROOM, n = 0, first = 0;
-	/* Each piece costs: a little more than the last read had. */
-	uint32_t most = px->last_read / px->frame_payload + 2;
 
-	if (most > READ_PIECES || px->last_read >= px->last_room)
-		most = READ_PIECES;
-	px->last_room = 0;
 	if (!px->record_left && px->in_front)
 		first = sizeof(px->record) - px->record_have;
-	while (n < most && at < SLAB_SIZE) {
+	while (n < READ_PIECES && at < SLAB_SIZE) {
 		uint32_t end = at + first + px->frame_payload;
 
 		if (end > SLAB_SIZE)
 			end = SLAB_SIZE;
 		px->pieces[n].iov_base = px->slab->data + at;
 		px->pieces[n++].iov_len = end - at;
-		px->last_room += end - at;
 		at = end + CHUNK_ROOM;
 		first = 0;
 	}
