@@ -92,6 +92,7 @@ note_process()
 
 # The pids of all that runs in the lab's namespaces or was started through it.
 # The shell's own test looks at the files: one process less for each of them.
+# Most are where init is, threads of the kernel above all, and no lab is there.
 lab_pids()
 {
 	local host file pid start spaces=()
@@ -101,6 +102,7 @@ lab_pids()
 			spaces+=("/run/netns/$name-$host")
 	done
 	for file in /proc/[0-9]*/ns/net; do
+		[ "$file" -ef /proc/1/ns/net ] && continue
 		for host in "${spaces[@]}"; do
 			[ "$file" -ef "$host" ] || continue
 			pid=${file#/proc/}
