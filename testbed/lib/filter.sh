@@ -6,45 +6,39 @@
 # was not forwarded.
 make_filters()
 {
-	local dir dev p
+	local dir dev p counters= rules=
 
-	{
-		cat <<-END
-			table inet lab {
-			chain block {
-				type filter hook forward priority -30
-			}
-			chain dropopt {
-				type filter hook forward priority -20
-			}
-			chain strip {
-				type filter hook forward priority -10
-			}
-			chain count {
-				type filter hook forward priority 100
-			}
-		END
-		for dir in to_server to_client; do
-			for p in tcp udp udplite icmp other; do
-				echo "counter ${dir}_$p { }"
-			done
+	for dir in to_server to_client; do
+		dev=$(device_into $dir)
+		for p in tcp udp udplite icmp other; do
+			counters+="counter ${dir}_$p { }"$'\n'
 		done
-		echo "}"
-		for dir in to_server to_client; do
-			dev=$(device_into $dir)
-			cat <<-END
-				add rule inet lab count iifname $dev \
-					counter name meta l4proto map { \
-					tcp : "${dir}_tcp", \
-					udp : "${dir}_udp", \
-					udplite : "${dir}_udplite", \
-					icmp : "${dir}_icmp", \
-					ipv6-icmp : "${dir}_icmp" } accept
-				add rule inet lab count iifname $dev \
-					counter name ${dir}_other
-			END
-		done
-	} | inside router nft -f -
+		rules+="iifname $dev counter name meta l4proto map {
+				tcp : \"${dir}_tcp\",
+				udp : \"${dir}_udp\",
+				udplite : \"${dir}_udplite\",
+				icmp : \"${dir}_icmp\",
+				ipv6-icmp : \"${dir}_icmp\" } accept
+			iifname $dev counter name ${dir}_other"$'\n'
+	done
+	inside router nft -f - <<-END
+		table inet lab {
+		$counters
+		chain block {
+			type filter hook forward priority -30
+		}
+		chain dropopt {
+			type filter hook forward priority -20
+		}
+		chain strip {
+			type filter hook forward priority -10
+		}
+		chain count {
+			type filter hook forward priority 100
+			$rules
+		}
+		}
+	END
 }
 
 # The router's device by which packets of a direction come in

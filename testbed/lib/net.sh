@@ -51,13 +51,14 @@ configure_host()
 
 make_router()
 {
-	ip -batch - <<-END
-		link add rc netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-client
-	END
+	local to_client="link add rc netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-client"
+
 	if [ "$wire" = yes ]; then
+		ip -batch - <<<"$to_client"
 		make_wire_devices "$mtu"
 	else
 		ip -batch - <<-END
+			$to_client
 			link add rs netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-server
 		END
 	fi
