@@ -345,17 +345,23 @@ static int try_once(struct lab *lab, int listener, int map,
 }
 
 /* It returns when nothing is left that could wake a read, and all arrives.
- * (A try may stop the proxy too late: the socket has left just then.) */
+ * (A try may stop the proxy too late: the socket has left just then. Or the
+ * server's was as fast as the client's: in a guest with one CPU it may be each
+ * time.) */
 TEST_F_TIMEOUT(waiting, socket_leaves_before_send_ends, 60)
 {
 	struct shunt_stream s = {};
+	int promoted = 0;
 
 	for (int i = 0; i < TRIES && !s.tx_held; i++) {
 		ASSERT_EQ(0, try_once(&self->lab, self->listener, self->streams,
 				      &s));
 		ASSERT_TRUE(BECOMES(
 			!stream_of(self->streams, &(struct shunt_stream){})));
+		promoted += s.tx_based;
 	}
+	if (promoted == TRIES)
+		SKIP(return, "each time both ends were enrolled at once");
 	EXPECT_EQ(1, s.tx_held);
 	EXPECT_EQ(0, s.enrolled);
 	EXPECT_EQ(1, s.tx_open);
