@@ -435,8 +435,8 @@ uint32_t rig_queued(struct rig *r, unsigned char *to,
 		    const struct shunt_record *record, bool saved)
 {
 	struct shunt_stream *s = &r->streams[record->stream];
-	struct shunt_record *head = (struct shunt_record *)to;
 	unsigned char *bytes = to + sizeof(*record);
+	struct shunt_record head = *record;
 	uint32_t n = s->tx_saved % SHUNT_STARTS;
 
 	saved = saved && record->length >= sizeof(*record) &&
@@ -447,10 +447,9 @@ uint32_t rig_queued(struct rig *r, unsigned char *to,
 	if (saved) {
 		memcpy(&s->starts[n], to, sizeof(s->starts[n]));
 		s->tx_saved++;
+		head.magic = SHUNT_RECORD_SAVED | n;
 	}
-	memcpy(head, record, sizeof(*record));
-	if (saved)
-		head->magic = SHUNT_RECORD_SAVED | n;
+	memcpy(to, &head, sizeof(head));
 	return record->length + (saved ? 0 : sizeof(*record));
 }
 
