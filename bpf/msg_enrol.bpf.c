@@ -125,10 +125,13 @@ int shunt_msg_enrol(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!sk || !value || !p)
 		return 0;
 	number = *value;
-	if (number && p->enrol & SHUNT_ENROL_QUEUED)
+	if (!number)
+		return 0;
+	if (p->enrol & SHUNT_ENROL_QUEUED) {
 		look_for_queued(sk, number, p->enrol);
-	if (!number || p->enrol & SHUNT_ENROL_QUEUED ||
-	    number != (__u32)p->enrol)
+		return 0;
+	}
+	if (number != (__u32)p->enrol)
 		return 0;
 	result = p->enrol & SHUNT_ENROL_LOOK ? look(sk, number)
 					     : enrol(sk, number);
