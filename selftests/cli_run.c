@@ -263,8 +263,12 @@ int cli_netns(void)
 
 	if (!o || unshare(CLONE_NEWNET))
 		return -errno;
-	err = cli_sh(o, "ip link set lo up && ip link add v0 type veth peer "
-			"name v1 && ip link set v0 up && ip link set v1 up");
+	err = cli_sh(o, "exec ip -batch - <<END\n"
+			"link set lo up\n"
+			"link add v0 type veth peer name v1\n"
+			"link set v0 up\n"
+			"link set v1 up\n"
+			"END");
 	if (err)
 		fprintf(stderr, "# namespace: %s\n", o->err);
 	free(o);
@@ -285,22 +289,62 @@ uint64_t cli_cookie(void)
 
 /* ---- what is left ---- */
 
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* All that is below a folder, in order; nothing if there is none. */
+static void list(FILE *to, const char *path)
+{
+	struct dirent **entries;
+	int n = scandir(path, &entries, NULL, by_name);
+
+	for (int i = 0; i < n; i++) {
+		const char *name = entries[i]->d_name;
+		char below[PATH_MAX];
+
+		if (strcmp(name, ".") && strcmp(name, "..")) {
+			snprintf(below, sizeof(below), "%s/%s", path, name);
+			fprintf(to, "%s\n", below);
+			if (entries[i]->d_type == DT_DIR)
+				list(to, below);
+		}
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+}
+
 void cli_state(char *buf, size_t size)
 {
+	static const char *const kinds[] = {"", "building_"};
 	struct cli_output *o = malloc(sizeof(*o));
+	FILE *to = fmemopen(buf, size, "w");
 
-	if (!o)
+	if (!o || !to)
 		abort();
-	/* Interface statistics and the like do not belong into it. */
-	cli_sh(o,
-	       "find " PINS "/%llu " PINS "/building_%llu 2>/dev/null | sort;"
-	       "tc qdisc show; for d in v0 v1 lo; do"
-	       " tc filter show dev $d ingress; tc filter show dev $d egress;"
-	       " ip link show $d | grep -o 'xdp.*\\|prog.*'; done;"
-	       "bpftool net show | grep -v '^$'; exit 0",
-	       (unsigned long long)cli_cookie(),
-	       (unsigned long long)cli_cookie());
-	snprintf(buf, size, "%s", o->out);
+	for (int i = 0; i < 2; i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), PINS "/%s%llu", kinds[i],
+			 (unsigned long long)cli_cookie());
+		if (!access(path, F_OK))
+			fprintf(to, "%s\n", path);
+		list(to, path);
+	}
+	/* Interface statistics and the like do not belong into it. A guest
+	 * takes 10 ms to start a program, so there are few. */
+	cli_sh(o, "tc -force -batch - <<END 2>&1\n"
+		  "qdisc show\n"
+		  "filter show dev v0 ingress\nfilter show dev v0 egress\n"
+		  "filter show dev v1 ingress\nfilter show dev v1 egress\n"
+		  "filter show dev lo ingress\nfilter show dev lo egress\n"
+		  "END\n"
+		  "ip link show | grep -o 'xdp.*\\|prog.*';"
+		  "bpftool net show; exit 0");
+	fprintf(to, "%s%s", o->out, o->err);
+	fclose(to);
 	free(o);
 }
 
