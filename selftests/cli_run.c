@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Running the `shunt` command and seeing what it left. See cli_run.h. */
 #include "cli_run.h"
+#include "ctl.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
@@ -194,6 +196,35 @@ int cli_call(struct cli_output *o, int (*fn)(void *arg), void *arg)
 	struct call call = {fn, arg};
 
 	return run_child(o, call_child, &call);
+}
+
+struct repeat {
+	const char *const *argv;
+	int n;
+};
+
+static void repeat_child(const void *arg)
+{
+	const struct repeat *r = arg;
+	int status = 0, argc = 0;
+	char *argv[16] = {};
+
+	for (int i = 0; i < r->n && !status; i++) {
+		/* getopt() orders them anew. */
+		for (argc = 0; argc < 15 && r->argv[argc]; argc++)
+			argv[argc] = (char *)r->argv[argc];
+		optind = 0;
+		status = shunt_main(argc, argv);
+	}
+	fflush(stdout);
+	_exit(status);
+}
+
+int cli_repeat(struct cli_output *o, int n, const char *const *argv)
+{
+	struct repeat r = {argv, n};
+
+	return run_child(o, repeat_child, &r);
 }
 
 pid_t cli_start(const char *const *argv)
