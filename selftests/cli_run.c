@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Running the `shunt` command and seeing what it left. See cli_run.h. */
+/* Running the `shunt` command. See cli_run.h. */
 #include "cli_run.h"
+#include "ctl.h"
 
-#include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
@@ -20,7 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PINS   "/sys/fs/bpf/shunt"
 #define NOBODY 65534
 
 #ifndef SO_NETNS_COOKIE
@@ -196,6 +195,35 @@ int cli_call(struct cli_output *o, int (*fn)(void *arg), void *arg)
 	return run_child(o, call_child, &call);
 }
 
+struct repeat {
+	const char *const *argv;
+	int n;
+};
+
+static void repeat_child(const void *arg)
+{
+	const struct repeat *r = arg;
+	int status = 0, argc = 0;
+	char *argv[16] = {};
+
+	for (int i = 0; i < r->n && !status; i++) {
+		/* getopt() orders them anew. */
+		for (argc = 0; argc < 15 && r->argv[argc]; argc++)
+			argv[argc] = (char *)r->argv[argc];
+		optind = 0;
+		status = shunt_main(argc, argv);
+	}
+	fflush(stdout);
+	_exit(status);
+}
+
+int cli_repeat(struct cli_output *o, int n, const char *const *argv)
+{
+	struct repeat r = {argv, n};
+
+	return run_child(o, repeat_child, &r);
+}
+
 pid_t cli_start(const char *const *argv)
 {
 	pid_t pid;
@@ -263,8 +291,12 @@ int cli_netns(void)
 
 	if (!o || unshare(CLONE_NEWNET))
 		return -errno;
-	err = cli_sh(o, "ip link set lo up && ip link add v0 type veth peer "
-			"name v1 && ip link set v0 up && ip link set v1 up");
+	err = cli_sh(o, "exec ip -batch - <<END\n"
+			"link set lo up\n"
+			"link add v0 type veth peer name v1\n"
+			"link set v0 up\n"
+			"link set v1 up\n"
+			"END");
 	if (err)
 		fprintf(stderr, "# namespace: %s\n", o->err);
 	free(o);
@@ -281,106 +313,4 @@ uint64_t cli_cookie(void)
 		perror("SO_NETNS_COOKIE");
 	close(fd);
 	return cookie;
-}
-
-/* ---- what is left ---- */
-
-void cli_state(char *buf, size_t size)
-{
-	struct cli_output *o = malloc(sizeof(*o));
-
-	if (!o)
-		abort();
-	/* Interface statistics and the like do not belong into it. */
-	cli_sh(o,
-	       "find " PINS "/%llu " PINS "/building_%llu 2>/dev/null | sort;"
-	       "tc qdisc show; for d in v0 v1 lo; do"
-	       " tc filter show dev $d ingress; tc filter show dev $d egress;"
-	       " ip link show $d | grep -o 'xdp.*\\|prog.*'; done;"
-	       "bpftool net show | grep -v '^$'; exit 0",
-	       (unsigned long long)cli_cookie(),
-	       (unsigned long long)cli_cookie());
-	snprintf(buf, size, "%s", o->out);
-	free(o);
-}
-
-/* The object's info begins with type and id, of all three kinds. */
-static int object_id(const char *path, uint32_t *id)
-{
-	union {
-		struct bpf_prog_info prog;
-		struct bpf_map_info map;
-		struct bpf_link_info link;
-	} info = {};
-	uint32_t len = sizeof(info);
-	int fd, err;
-
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return fd;
-	err = bpf_obj_get_info_by_fd(fd, &info, &len);
-	close(fd);
-	*id = info.prog.id;
-	return err;
-}
-
-/* How many, or -errno. */
-static int ids_of(const char *kind, uint32_t *ids)
-{
-	char path[PATH_MAX];
-	struct dirent *entry;
-	int n = 0, err = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), PINS "/%llu/%s",
-		 (unsigned long long)cli_cookie(), kind);
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	while (!err && n < CLI_IDS && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), PINS "/%llu/%s/%s",
-			 (unsigned long long)cli_cookie(), kind, entry->d_name);
-		err = object_id(path, &ids[n++]);
-	}
-	closedir(dir);
-	return err ? err : n;
-}
-
-int cli_ids(struct cli_ids *ids)
-{
-	ids->progs = ids_of("progs", ids->prog);
-	ids->maps = ids_of("maps", ids->map);
-	ids->links = ids_of("links", ids->link);
-	return ids->progs < 0 || ids->maps < 0 || ids->links < 0 ? -1 : 0;
-}
-
-static bool gone(int (*get)(uint32_t id), const uint32_t *ids, int n)
-{
-	for (int i = 0; i < n; i++) {
-		int fd = get(ids[i]);
-
-		if (fd >= 0) {
-			close(fd);
-			return false;
-		}
-	}
-	return true;
-}
-
-bool cli_ids_gone(const struct cli_ids *ids)
-{
-	return CLI_BECOMES(gone(bpf_prog_get_fd_by_id, ids->prog, ids->progs) &&
-			   gone(bpf_map_get_fd_by_id, ids->map, ids->maps) &&
-			   gone(bpf_link_get_fd_by_id, ids->link, ids->links));
-}
-
-int cli_map(const char *name)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), PINS "/%llu/maps/%s",
-		 (unsigned long long)cli_cookie(), name);
-	return bpf_obj_get(path);
 }

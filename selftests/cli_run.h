@@ -31,6 +31,9 @@ int cli_sh(struct cli_output *o, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* A function of ctl/ in a process of its own; 1 if it returns an error. */
 int cli_call(struct cli_output *o, int (*fn)(void *arg), void *arg);
+/* The command n times, by its main() in one process, until it fails; argv[0] is
+ * "shunt". */
+int cli_repeat(struct cli_output *o, int n, const char *const *argv);
 /* In the background, with our stdout and stderr. */
 pid_t cli_start(const char *const *argv);
 

@@ -153,6 +153,12 @@ void pattern(void *buf, uint64_t seed, uint64_t from, size_t len)
 {
 	uint8_t *p = buf;
 
+	/* Whole words, which is all of it but for some bytes: half the time. */
+	for (; from % 8 == 0 && len >= 8; p += 8, from += 8, len -= 8) {
+		uint64_t w = word(seed, from / 8);
+
+		memcpy(p, &w, 8);
+	}
 	while (len) {
 		uint64_t w = word(seed, from / 8);
 		size_t at = from % 8, n = 8 - at < len ? 8 - at : len;

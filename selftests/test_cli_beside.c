@@ -32,7 +32,7 @@ FIXTURE_SETUP(beside)
 
 FIXTURE_TEARDOWN(beside)
 {
-	cli_sh(&o, "$S down 2>/dev/null");
+	shunt(&o, "down");
 }
 
 /* ---- what others have on the device stays ---- */

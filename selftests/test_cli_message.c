@@ -33,7 +33,7 @@ FIXTURE_SETUP(message_path)
 
 FIXTURE_TEARDOWN(message_path)
 {
-	cli_sh(&o, "$S down 2>/dev/null");
+	shunt(&o, "down");
 }
 
 /* What `shunt status` says of the proxy. */

@@ -183,10 +183,12 @@ TEST_F(policy, refusals_change_nothing)
 
 TEST_F(policy, full_table)
 {
-	for (int i = 0; i < SHUNT_MAX_RULES; i++) {
-		ASSERT_EQ(0, shunt(&o, "policy", "add", "--port", "80"))
-		TH_LOG("%d: %s", i, o.err);
-	}
+	static const char *const add[] = {"shunt",  "policy", "add",
+					  "--port", "80",     NULL};
+
+	ASSERT_EQ(0, cli_repeat(&o, SHUNT_MAX_RULES - 1, add))
+	TH_LOG("%s", o.err);
+	ASSERT_EQ(0, shunt(&o, "policy", "add", "--port", "80"));
 	EXPECT_EQ(1, shunt(&o, "policy", "add", "--port", "81"));
 	EXPECT_NE(NULL, strstr(o.err, "the policy is full: 128 rules"));
 	EXPECT_NE(NULL, strstr(o.err, "policy del"));

@@ -131,7 +131,7 @@ FIXTURE_SETUP(up)
 
 FIXTURE_TEARDOWN(up)
 {
-	cli_sh(&o, "$S down 2>/dev/null");
+	shunt(&o, "down");
 }
 
 /* The command fails and says this. */

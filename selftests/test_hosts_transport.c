@@ -181,13 +181,13 @@ TEST_F(transport, encap_that_fails)
 TEST_F(transport, replaced_in_a_transfer)
 {
 	struct lab *lab = &self->lab;
-	const long size = size_here(26 * MB, 4 * MB);
+	const long size = size_here(26 * MB, 2 * MB);
 	struct stream tx = {.send = true, .seed = 9, .to = size}, rx = tx;
 	struct lab_pair p;
 
 	ASSERT_EQ(0, put_both(lab, "add", OWD));
 	ASSERT_EQ(0, prefer(lab, "owd"));
-	ASSERT_EQ(0, lab_do(lab, "fault", "rate=%ldmbit", size_here(200, 10)));
+	ASSERT_EQ(0, lab_do(lab, "fault", "rate=%ldmbit", size_here(200, 5)));
 	ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
 	tx.fd = p.s;
 	rx.fd = p.c;
@@ -214,7 +214,7 @@ TEST_F(transport, replaced_in_a_transfer)
 TEST_F(transport, removed_in_a_transfer)
 {
 	struct lab *lab = &self->lab;
-	const long size = size_here(10 * MB, 2 * MB);
+	const long size = size_here(10 * MB, MB);
 	struct lab_pair p, q;
 	struct lab_count count;
 
@@ -225,7 +225,7 @@ TEST_F(transport, removed_in_a_transfer)
 		struct stream rx = {.seed = 5, .to = size};
 
 		ASSERT_EQ(0, lab_do(lab, "fault", "rate=%ldmbit",
-				    size_here(100, 10)));
+				    size_here(100, 5)));
 		ASSERT_EQ(0, lab_pair_on(lab, &p, AF_INET, self->listener));
 		tx.fd = p.c;
 		rx.fd = p.s;

@@ -65,8 +65,14 @@ FIXTURE_SETUP(lite)
 	ASSERT_TRUE(lab_flow_on(lab, SERVER, self->p.s, "udplite", coverage));
 }
 
+/* By reset: the ends do not agree any more on what was sent, and would wait for
+ * each other. The next test wants a lab without connections. */
 FIXTURE_TEARDOWN(lite)
 {
+	struct linger none = {.l_onoff = 1};
+
+	setsockopt(self->p.c, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	setsockopt(self->p.s, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	lab_pair_close(&self->p);
 	EXPECT_EQ(0, LAB_LEAVE(&self->lab));
 }
@@ -94,77 +100,6 @@ static socklen_t address(struct sockaddr_in6 *a, int domain, const char *v4,
 	}
 	inet_pton(domain, v4, &a4->sin_addr);
 	return sizeof(*a4);
-}
-
-/* ---- from us to the kernel ---- */
-
-struct received {
-	uint8_t bytes[SIZE];
-	bool have[SIZE];
-	uint32_t isn; /* sequence number of the first byte, once base is set */
-	bool base;
-	int n;
-};
-
-/* The inner IP packet is whole and right: take the stream's bytes out of it. */
-static bool take(struct received *r, const uint8_t *ip, int len)
-{
-	const uint8_t *t = ip + ip_hlen(ip), *data = t + (t[12] >> 4) * 4;
-	uint32_t at, n = ip + len - data;
-
-	if (!ip_good(ip) || !tcp_good(ip) || get16(t + 2) != PORT)
-		return false;
-	if (n && !r->base) {
-		r->base = true;
-		r->isn = get32(t + 4);
-	}
-	at = get32(t + 4) - r->isn;
-	if (n && (at > SIZE || at + n > SIZE))
-		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		r->n += !r->have[at + i];
-		r->have[at + i] = true;
-		r->bytes[at + i] = data[i];
-	}
-	return true;
-}
-
-/* The kernel verifies the checksum over what is covered, and that it is as much
- * as the socket wants. */
-TEST_F(lite, kernel_socket_takes_our_datagrams)
-{
-	int covered = variant->headers ? 8 + self->ip + 32 : 0; /* all */
-	struct received *r = calloc(1, sizeof(*r));
-	struct lab *lab = &self->lab;
-	struct sockaddr_in6 a;
-	uint8_t buf[2000], want[SIZE];
-	socklen_t alen;
-	ssize_t len;
-	long ours;
-
-	KERNEL_SOCKET(SERVER);
-	alen = address(&a, variant->domain, "0.0.0.0", "::");
-	ASSERT_EQ(0, bind(self->udplite, (struct sockaddr *)&a, alen));
-	ASSERT_EQ(0, setsockopt(self->udplite, UDPLITE, UDPLITE_RECV_CSCOV,
-				&covered, sizeof(covered)));
-	ASSERT_LE(1, lab_detach_ingress(lab, SERVER));
-	ours = lab_stat(lab, SERVER, "decap_packets");
-	pattern(want, 9, 0, SIZE);
-	for (int at = 0, n = 1; at < SIZE; at += n, n += n) {
-		n = n < SIZE - at ? n : SIZE - at;
-		ASSERT_EQ(n, send(self->p.c, want + at, n, 0));
-	}
-	while (r->n < SIZE) {
-		len = recv(self->udplite, buf, sizeof(buf), 0);
-		ASSERT_LT(0, len);
-		if (buf[variant->domain == AF_INET ? 9 : 6] == 253)
-			continue; /* in doubt, as there is no answer */
-		ASSERT_TRUE(take(r, buf, len));
-	}
-	EXPECT_EQ(0, memcmp(want, r->bytes, SIZE));
-	EXPECT_EQ(ours, lab_stat(lab, SERVER, "decap_packets"));
-	close(self->udplite);
-	free(r);
 }
 
 /* ---- from the kernel to us ---- */
@@ -247,6 +182,79 @@ TEST_F(lite, we_take_the_kernels_datagrams)
 	}
 	close(self->udplite);
 	free(p);
+}
+
+/* ---- from us to the kernel ---- */
+
+/* Last, as shunt has to be brought up anew behind it. */
+
+struct received {
+	uint8_t bytes[SIZE];
+	bool have[SIZE];
+	uint32_t isn; /* sequence number of the first byte, once base is set */
+	bool base;
+	int n;
+};
+
+/* The inner IP packet is whole and right: take the stream's bytes out of it. */
+static bool take(struct received *r, const uint8_t *ip, int len)
+{
+	const uint8_t *t = ip + ip_hlen(ip), *data = t + (t[12] >> 4) * 4;
+	uint32_t at, n = ip + len - data;
+
+	if (!ip_good(ip) || !tcp_good(ip) || get16(t + 2) != PORT)
+		return false;
+	if (n && !r->base) {
+		r->base = true;
+		r->isn = get32(t + 4);
+	}
+	at = get32(t + 4) - r->isn;
+	if (n && (at > SIZE || at + n > SIZE))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		r->n += !r->have[at + i];
+		r->have[at + i] = true;
+		r->bytes[at + i] = data[i];
+	}
+	return true;
+}
+
+/* The kernel verifies the checksum over what is covered, and that it is as much
+ * as the socket wants. */
+TEST_F(lite, kernel_socket_takes_our_datagrams)
+{
+	int covered = variant->headers ? 8 + self->ip + 32 : 0; /* all */
+	struct received *r = calloc(1, sizeof(*r));
+	struct lab *lab = &self->lab;
+	struct sockaddr_in6 a;
+	uint8_t buf[2000], want[SIZE];
+	socklen_t alen;
+	ssize_t len;
+	long ours;
+
+	KERNEL_SOCKET(SERVER);
+	alen = address(&a, variant->domain, "0.0.0.0", "::");
+	ASSERT_EQ(0, bind(self->udplite, (struct sockaddr *)&a, alen));
+	ASSERT_EQ(0, setsockopt(self->udplite, UDPLITE, UDPLITE_RECV_CSCOV,
+				&covered, sizeof(covered)));
+	ASSERT_LE(1, lab_detach_ingress(lab, SERVER));
+	ours = lab_stat(lab, SERVER, "decap_packets");
+	pattern(want, 9, 0, SIZE);
+	for (int at = 0, n = 1; at < SIZE; at += n, n += n) {
+		n = n < SIZE - at ? n : SIZE - at;
+		ASSERT_EQ(n, send(self->p.c, want + at, n, 0));
+	}
+	while (r->n < SIZE) {
+		len = recv(self->udplite, buf, sizeof(buf), 0);
+		ASSERT_LT(0, len);
+		if (buf[variant->domain == AF_INET ? 9 : 6] == 253)
+			continue; /* in doubt, as there is no answer */
+		ASSERT_TRUE(take(r, buf, len));
+	}
+	EXPECT_EQ(0, memcmp(want, r->bytes, SIZE));
+	EXPECT_EQ(ours, lab_stat(lab, SERVER, "decap_packets"));
+	close(self->udplite);
+	free(r);
 }
 
 LAB_HARNESS_MAIN

@@ -455,4 +455,4 @@ TEST_F(late, datagrams_of_the_proxies_pass)
 	EXPECT_EQ(NULL, rig_other_moved(&self->r, SHUNT_CNT_MAX));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

@@ -497,4 +497,4 @@ TEST_F(message, bad_records_are_refused)
 	}
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(8)

@@ -204,4 +204,4 @@ TEST_F(sync, acknowledgements_after_a_cut)
 	EXPECT_TRUE(pkt_same(&self->in, &self->out));
 }
 
-TEST_HARNESS_MAIN
+RIG_HARNESS_MAIN(4)

@@ -46,8 +46,7 @@ capture_start()
 		tcpdump -n -U -Z root -B 32768 -i "$device" -w "$file" "$*" \
 		</dev/null >/dev/null 2>"$log" &
 	pid=$!
-	start=$(start_time "$pid") || true
-	echo "$pid $start" >>"$state/processes"
+	note_process "$pid"
 	poll 5 is_capturing "$log" "$pid" "$start" &&
 		is_alive "$pid" "$start" ||
 		die 1 "capture: tcpdump failed: $(cat "$log")"

@@ -62,17 +62,17 @@ inside()
 # may be so busy that one try takes longer.
 poll()
 {
-	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) never status=0
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000000)) never= status=0
 
 	shift
-	exec {never}<> <(:)
 	until "$@"; do
 		if [ "${EPOCHREALTIME/./}" -ge "$end" ]; then
 			status=1
 			break
 		fi
+		[ -n "$never" ] || exec {never}<> <(:)
 		read -rt 0.01 -u "$never" || true # sleeps, and starts nothing
 	done
-	exec {never}<&-
+	[ -z "$never" ] || exec {never}<&-
 	return "$status"
 }

@@ -10,55 +10,48 @@ check_wire_program()
 }
 
 # rs - w0 [wire] w1 - the server's eth0. The two ends w0 and w1 belong to the
-# wire: the router's own stack must not answer there.
-make_wire_devices()
-{
-	ip -batch - <<-END
-		link add rs netns $name-router mtu $1 type veth peer name w0 mtu $1 netns $name-router
-		link add w1 netns $name-router mtu $1 type veth peer name eth0 mtu $1 netns $name-server
-	END
-	inside router bash -e -c '
-		for dev in w0 w1; do
-			echo 1 >/proc/sys/net/ipv6/conf/$dev/disable_ipv6
-			ip link set $dev arp off up
-			ethtool -K $dev gro off
-		done'
-}
-
+# wire: the router's own stack must not answer there. (veth's GRO is off by
+# itself.)
+#
 # What the wire gets must be finished: every frame within the MTU, every
 # checksum filled in, as on a cable. And nothing is put together again behind
 # it, or the receiver would not see what was on the wire.
-finish_frames()
+configure_wire_ends()
 {
-	inside "$1" ethtool -K "$2" tso off gso off gro off tx off \
-		>/dev/null
+	local finish='tso off gso off gro off tx off >/dev/null
+	' apart='
+	for i in w0 w1; do
+		echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6
+	done
+	'
+
+	configure_server "ethtool -K eth0 $finish"
+	configure_router "$apart ethtool -K rs $finish" \
+		$'link set w0 arp off up\nlink set w1 arp off up'
 }
 
-wire_answers()
+# Its socket is there when it takes commands and carries frames.
+wire_is_up()
 {
-	"$wire_program" ask "$state/wire.sock" stats >/dev/null 2>&1 ||
-		! is_alive "$1" "$2"
+	[ -S "$state/wire.sock" ] || ! is_alive "$1" "$2"
 }
 
 start_wire()
 {
 	local pid start
 
-	finish_frames router rs
-	finish_frames server eth0
 	setsid nsenter --net="/run/netns/$name-router" -- \
 		"$wire_program" run "$state/wire.sock" w0 w1 \
 		</dev/null >"$state/wire.log" 2>&1 &
 	pid=$!
-	start=$(start_time "$pid") || true
 	note_process "$pid"
-	poll 5 wire_answers "$pid" "$start" && is_alive "$pid" "$start" ||
-		die 1 "the wire failed: $(cat "$state/wire.log")"
+	poll 5 wire_is_up "$pid" "$start" && is_alive "$pid" "$start" ||
+		die 1 "the wire failed: $(<"$state/wire.log")"
 }
 
 set_first_faults()
 {
-	"$wire_program" ask "$state/wire.sock" set "$1" ||
+	[ -z "$1" ] || "$wire_program" ask "$state/wire.sock" set "$1" ||
 		die 2 "--wire: cannot do '$1'; see: lab fault --help"
 	"$wire_program" ask "$state/wire.sock" reset >/dev/null
 }

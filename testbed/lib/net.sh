@@ -2,67 +2,76 @@
 # Namespaces, links and addresses.
 # shellcheck shell=bash
 
-declare -A address=(
+declare -gA address=(
 	[client4]=10.77.1.2 [client6]=fd77:1::2
 	[router4]=10.77.1.1 [router6]=fd77:1::1
 	[server4]=10.77.2.2 [server6]=fd77:2::2
 )
 
-# In every namespace, before its devices are made. Duplicate address
-# detection would keep even link-local addresses unusable for a second.
+# Each namespace is told all by one shell in it, with its devices as arguments,
+# before they are up: a program that starts costs an emulated guest 10 ms.
+# Duplicate address detection would keep even link-local addresses unusable for
+# a second.
 common_sysctls='
 set -e
-cd /proc/sys/net
-for i in all default; do
-	echo 0 >ipv4/conf/$i/rp_filter
-	echo 0 >ipv6/conf/$i/accept_dad
-	echo 0 >ipv6/conf/$i/dad_transmits
-	echo 0 >ipv6/conf/$i/accept_ra
-	echo 0 >ipv6/conf/$i/router_solicitations
+for i in all default "$@"; do
+	echo 0 >/proc/sys/net/ipv4/conf/$i/rp_filter
+	echo 0 >/proc/sys/net/ipv6/conf/$i/accept_dad
+	echo 0 >/proc/sys/net/ipv6/conf/$i/dad_transmits
+	echo 0 >/proc/sys/net/ipv6/conf/$i/accept_ra
+	echo 0 >/proc/sys/net/ipv6/conf/$i/router_solicitations
 done
 '
 
 # No metrics, or one connection would teach the next.
 host_sysctls=$common_sysctls'
-echo 1 >ipv4/tcp_no_metrics_save
+echo 1 >/proc/sys/net/ipv4/tcp_no_metrics_save
 '
 
 router_sysctls=$common_sysctls'
-echo 1 >ipv4/ip_forward
-echo 1 >ipv6/conf/all/forwarding
+echo 1 >/proc/sys/net/ipv4/ip_forward
+echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
 '
 
-configure_host()
+# veth NAME HOST PEER HOST: for ip -batch
+veth()
 {
-	local subnet=$2
+	printf 'link add %s netns %s mtu %d type veth peer name %s netns %s mtu %d\n' \
+		"$1" "$name-$2" "$mtu" "$3" "$name-$4" "$mtu"
+}
 
-	# Machines differ in their congestion control (here: bbr), so it is
-	# pinned. By the routes: the sysctl takes cubic in a namespace only if
-	# the host allows it to everyone, and here it does not.
-	inside "$1" ip -batch - <<-END
+make_devices()
+{
+	{
+		printf "netns add $name-%s\n" client router server
+		veth rc router eth0 client
+		if [ "$wire" = yes ]; then
+			veth rs router w0 router
+			veth w1 router eth0 server
+		else
+			veth rs router eth0 server
+		fi
+	} | ip -batch -
+}
+
+# Machines differ in their congestion control (here: bbr), so it is pinned. By
+# the routes: the sysctl takes cubic in a namespace only if the host allows it
+# to everyone, and here it does not.
+configure_server()
+{
+	inside server sh -c "$host_sysctls$1 exec ip -batch -" sh eth0 <<-END
 		link set lo up
-		addr add 10.77.$subnet.2/24 dev eth0
-		addr add fd77:$subnet::2/64 dev eth0 nodad
+		addr add 10.77.2.2/24 dev eth0
+		addr add fd77:2::2/64 dev eth0 nodad
 		link set eth0 up
-		route add default via 10.77.$subnet.1 congctl cubic
-		route add ::/0 via fd77:$subnet::1 congctl cubic
+		route add default via 10.77.2.1 congctl cubic
+		route add ::/0 via fd77:2::1 congctl cubic
 	END
 }
 
-make_router()
+configure_router()
 {
-	local to_client="link add rc netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-client"
-
-	if [ "$wire" = yes ]; then
-		ip -batch - <<<"$to_client"
-		make_wire_devices "$mtu"
-	else
-		ip -batch - <<-END
-			$to_client
-			link add rs netns $name-router mtu $mtu type veth peer name eth0 mtu $mtu netns $name-server
-		END
-	fi
-	inside router ip -batch - <<-END
+	inside router sh -c "$router_sysctls$1 exec ip -batch -" sh rc rs <<-END
 		link set lo up
 		addr add 10.77.1.1/24 dev rc
 		addr add 10.77.2.1/24 dev rs
@@ -70,24 +79,33 @@ make_router()
 		addr add fd77:2::1/64 dev rs nodad
 		link set rc up
 		link set rs up
+		$2
 	END
 }
 
-# A TCP connection to a port where nobody listens is refused after one round
-# trip, so both ways work and all neighbours know each other. (Not every
-# machine has ping.)
-meet()
+# The client comes last. A TCP connection to a port where nobody listens is
+# refused after one round trip, so both ways work and all neighbours know each
+# other. (Not every machine has ping.)
+configure_client()
 {
-	local script='
-	for to; do
+	local said script="$host_sysctls"'
+	ip -batch -
+	for to in 10.77.2.2 fd77:2::2; do
 		until e=$( { : <"/dev/tcp/$to/9"; } 2>&1) || [[ $e = *refused* ]]; do
 			echo "lab: the client does not reach $to: $e" >&2
 			read -rt 0.01 <><(:) || :
 		done
-	done' said
+	done'
 
-	said=$(inside client timeout 20 bash -c "$script" meet "$@" 2>&1) ||
-		die 1 "the client and the server do not meet: ${said:0:500}"
+	said=$(inside client timeout 20 bash -c "$script" bash eth0 2>&1 <<-END
+		link set lo up
+		addr add 10.77.1.2/24 dev eth0
+		addr add fd77:1::2/64 dev eth0 nodad
+		link set eth0 up
+		route add default via 10.77.1.1 congctl cubic
+		route add ::/0 via fd77:1::1 congctl cubic
+	END
+	) || die 1 "the client and the server do not meet: ${said:0:500}"
 }
 
 parse_up()
@@ -128,19 +146,15 @@ make_lab()
 	trap 'cmd_down "$name"' EXIT
 	start_keeper "$owner"
 
-	ip -batch - <<-END
-		netns add $name-client
-		netns add $name-router
-		netns add $name-server
-	END
-	inside client bash -c "$host_sysctls"
-	inside router bash -c "$router_sysctls"
-	inside server bash -c "$host_sysctls"
-	make_router
-	configure_host client 1
-	configure_host server 2
-	[ "$wire" = no ] || start_wire
-	meet "${address[server4]}" "${address[server6]}"
+	make_devices
+	if [ "$wire" = yes ]; then
+		configure_wire_ends
+		start_wire
+	else
+		configure_server ""
+		configure_router "" ""
+	fi
+	configure_client
 	make_filters
 	[ "$wire" = no ] || set_first_faults "$spec"
 }
@@ -152,27 +166,6 @@ cmd_up()
 	make_lab
 	trap - EXIT
 	echo "$name"
-}
-
-cmd_down()
-{
-	local host lock status=0
-
-	[ $# = 1 ] || bad_usage
-	is_name "$1" || bad_usage "'$1' is not the name of a lab"
-	name=$1
-	state=$state_root/$name
-	# The keeper and the user may come at the same time.
-	{ exec {lock}<"$state"; } 2>/dev/null || return 0
-	flock "$lock"
-	end_processes || status=1
-	for host in client router server; do
-		[ ! -e "/run/netns/$name-$host" ] ||
-			echo "netns del $name-$host"
-	done | ip -force -batch - || status=1
-	rm -rf "$state"
-	exec {lock}<&-
-	return "$status"
 }
 
 cmd_run()

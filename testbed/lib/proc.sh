@@ -13,12 +13,13 @@ read_stat()
 	read -ra stat <<<"${line##*) }"
 }
 
-# When a process started: with its pid, this names it for good.
-start_time()
+# When a process started, into start: with its pid, this names it for good.
+find_start()
 {
 	local stat
 
-	read_stat "$1" && echo "${stat[19]}"
+	start=
+	read_stat "$1" && start=${stat[19]}
 }
 
 # is_alive PID START: that very process runs (a zombie does not)
@@ -73,20 +74,18 @@ start_keeper()
 {
 	local start
 
-	start=$(start_time "$1") ||
-		die 1 "--owner: no process $1"
+	find_start "$1" || die 1 "--owner: no process $1"
 	setsid "$here/lab" keep "$name" "$1" "$start" \
 		</dev/null >/dev/null 2>&1 &
 	note_process $!
 }
 
-# Teardown ends the processes noted here, even if they left the namespace.
+# Teardown ends the processes noted here, even if they left the namespace. When it
+# started is in start, too.
 note_process()
 {
-	local start
-
 	# It may have failed already, which is for the caller to find out.
-	start=$(start_time "$1") || return 0
+	find_start "$1" || return 0
 	echo "$1 $start" >>"$state/processes"
 }
 
@@ -143,6 +142,27 @@ end_processes()
 	done
 	echo "lab: $name: processes $(lab_pids | xargs) do not end" >&2
 	return 1
+}
+
+cmd_down()
+{
+	local host lock status=0
+
+	[ $# = 1 ] || bad_usage
+	is_name "$1" || bad_usage "'$1' is not the name of a lab"
+	name=$1
+	state=$state_root/$name
+	# The keeper and the user may come at the same time.
+	{ exec {lock}<"$state"; } 2>/dev/null || return 0
+	flock "$lock"
+	end_processes || status=1
+	for host in client router server; do
+		[ ! -e "/run/netns/$name-$host" ] ||
+			echo "netns del $name-$host"
+	done | ip -force -batch - || status=1
+	rm -rf "$state"
+	exec {lock}<&-
+	return "$status"
 }
 
 cmd_exec()
