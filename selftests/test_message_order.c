@@ -248,6 +248,7 @@ static void lost(struct __test_metadata *_metadata, FIXTURE_DATA(order) * self,
 	}
 	EXPECT_TRUE(self->st->doomed);
 	EXPECT_EQ(1, self->r.destroyed);
+	EXPECT_EQ(1, self->r.shm.resets[SHUNT_RESET_MISSING]);
 	sent(_metadata, &self->r, 0);
 }
 
@@ -259,6 +260,44 @@ TEST_F(order, one_that_is_lost_resets_the_connection)
 TEST_F(order, so_does_the_last_one)
 {
 	lost(_metadata, self, RECORDS - 1);
+}
+
+/* The proxy had no CPU, or the host stood still: nothing is lost for that. */
+TEST_F(order, none_is_missing_when_the_proxy_stood_still)
+{
+	for (int i = 0; i < 10; i++) {
+		rig_tick(&self->r);
+		rig_tick(&self->r);
+		self->r.px.now_ns += 10 * SHUNT_NSEC;
+	}
+	EXPECT_FALSE(self->st->doomed);
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* Others have queued so much that each read is full: it is behind that. */
+TEST_F(order, none_is_missing_behind_a_long_queue)
+{
+	static unsigned char b[SLAB_SIZE];
+	struct shunt_record r = {
+		.magic = SHUNT_RECORD_MAGIC,
+		.stream = RIG_STREAMS + 1, /* its bytes are dropped */
+	};
+	int err;
+
+	for (uint64_t ns = 0; ns < 10 * SHUNT_NSEC; ns += TICK_NS) {
+		ASSERT_LT(0, redirect_room(&self->r.px));
+		r.length = self->r.px.room - sizeof(r);
+		memcpy(b, &r, sizeof(r));
+		ASSERT_TRUE(rig_redirected(&self->r, b, self->r.px.room, &err));
+		ASSERT_EQ(0, err);
+		rig_tick(&self->r);
+	}
+	EXPECT_FALSE(self->st->doomed);
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
 }
 
 /* All that it may, and before and behind it. */

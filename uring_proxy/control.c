@@ -292,7 +292,8 @@ void control_tick(struct proxy *px)
 		control_want(px, p);
 		if (!p->channel && p->streams && p->instance &&
 		    px->now_ns - p->lost_ns > CONTROL_LOST_NS) {
-			streams_abort_peer(px, p, "control channel lost");
+			streams_abort_peer(px, p, SHUNT_RESET_SILENT,
+					   "control channel lost");
 			p->instance = 0;
 		}
 	}

@@ -14,7 +14,8 @@ static int on_hello(struct proxy *px, struct channel *c, const struct hello *m)
 		return -EPROTO;
 	c->greeted = true;
 	if (p->instance && p->instance != m->instance)
-		streams_abort_peer(px, p, "the peer's proxy has restarted");
+		streams_abort_peer(px, p, SHUNT_RESET_PROXY,
+				   "the peer's proxy has restarted");
 	p->instance = m->instance;
 	if (!p->channel) {
 		p->channel = c;
@@ -91,7 +92,7 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 	switch (h->type) {
 	case ABORT:
 		st->remote = 0; /* it knows */
-		stream_abort(px, st, "by the peer");
+		stream_abort(px, st, SHUNT_RESET_PEER, "by the peer");
 		return 0;
 	case READY:
 		st->peer_ready = true;
