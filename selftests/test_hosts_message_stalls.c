@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What stands still for some seconds, in the midst of transfers: the proxies,
- * as on a host that is busy or was paused. TCP would go on, and so must
- * connections on the message path.
+ * as on a host that is busy or was paused, or the network. TCP goes on behind
+ * that, and so must connections on the message path.
  */
 #include "harness.h"
 #include "lab_message.h"
@@ -23,6 +23,7 @@
 
 /* Longer than any of the proxy's time limits was. */
 #define STOPPED_US (4 * MB)
+#define OUTAGE_US  (9 * MB)
 #define QUEUED_US  (MB / 2)
 #define AT_WORK_US (MB / 100)
 
@@ -142,6 +143,18 @@ TEST_F_TIMEOUT(stalls, proxies_stand_still, 60)
 	stand_still(self->was, QUEUED_US);
 	usleep(AT_WORK_US);
 	stand_still(self->was, STOPPED_US);
+	goes_on(_metadata, self);
+}
+
+/* All that is sent is lost, both ways. */
+TEST_F_TIMEOUT(stalls, network_stands_still, 60)
+{
+	begin(self, 10 * KB);
+	ASSERT_TRUE(BECOMES(self->e[0].rounds > 1));
+	EXPECT_EQ(0, lab_do(&self->lab, "block", "udp"));
+	EXPECT_EQ(0, lab_do(&self->lab, "block", "tcp"));
+	usleep(OUTAGE_US);
+	EXPECT_EQ(0, lab_do(&self->lab, "block", "none"));
 	goes_on(_metadata, self);
 }
 

@@ -17,6 +17,7 @@ static int on_hello(struct proxy *px, struct channel *c, const struct hello *m)
 		streams_abort_peer(px, p, SHUNT_RESET_PROXY,
 				   "the peer's proxy has restarted");
 	p->instance = m->instance;
+	p->refusals = 0;
 	if (!p->channel) {
 		p->channel = c;
 		streams_resync(px, p);

@@ -29,9 +29,6 @@
 #define TICK_NS	     (2 * NSEC_PER_MS)
 #define TICK_IDLE_NS (250 * NSEC_PER_MS)
 
-/* A control channel that is lost for so long takes its streams with it. */
-#define CONTROL_LOST_NS (3000 * NSEC_PER_MS)
-
 struct proxy;
 struct worker;
 struct send;
@@ -322,6 +319,7 @@ struct peer {
 	uint64_t instance;	      /* of the proxy there, 0: not known */
 	uint64_t lost_ns, connect_ns; /* since when there's none; last try */
 	bool active;		      /* we connect */
+	unsigned refusals;	      /* of tries to connect, in a row */
 	unsigned streams;
 	struct stream *due, **due_tail;
 };
@@ -366,6 +364,7 @@ struct channel {
 	struct peer *peer; /* NULL: has not said HELLO */
 	int fd;
 	bool sending, up, dying;
+	bool ours;     /* we have connected it */
 	bool greeted;  /* the peer has said HELLO */
 	unsigned busy; /* operations under way */
 	uint64_t since_ns;
