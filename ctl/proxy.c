@@ -65,7 +65,7 @@ static const struct {
 	COUNTER(promoted, "directions of connections that took the path"),
 	COUNTER(demoted, "… and left it for TCP"),
 	COUNTER(aborted, "connections reset"),
-	RESET(peer, PEER, "… as their other ends were, where it is told why"),
+	RESET(peer, PEER, "… as their other ends were, see there"),
 	RESET(closed, CLOSED, "… bytes came, and the application had closed"),
 	RESET(missing, MISSING, "… the kernel had no memory for a message"),
 	RESET(silent, SILENT, "… nothing was heard of the peer's proxy"),
