@@ -8,6 +8,8 @@
 
 #include "harness.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -19,6 +21,22 @@
 #define TOKEN	0x70c3e001
 #define RECORDS 200
 #define LENGTH	3000
+
+/* Instead of liburing's: for so many calls the kernel has no memory. */
+static unsigned no_memory;
+
+int io_uring_submit_and_wait(struct io_uring *ring, unsigned n)
+{
+	static int (*real)(struct io_uring * ring, unsigned n);
+
+	if (no_memory) {
+		no_memory--;
+		return -EAGAIN;
+	}
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, __func__);
+	return real(ring, n);
+}
 
 FIXTURE(order)
 {
@@ -260,6 +278,17 @@ TEST_F(order, one_that_is_lost_resets_the_connection)
 TEST_F(order, so_does_the_last_one)
 {
 	lost(_metadata, self, RECORDS - 1);
+}
+
+/* A worker that ended for that would take all connections along. */
+TEST_F(order, kernel_without_memory_is_asked_again)
+{
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	no_memory = 5;
+	while (no_memory)
+		ASSERT_EQ(0, ring_round(&self->r.px));
+	expect_all(_metadata, &self->r, self->st);
 }
 
 /* The proxy had no CPU, or the host stood still: nothing is lost for that. */
