@@ -39,6 +39,14 @@ static long elapsed_ms(const struct timespec *since)
 #field, text, offsetof(struct shunt_proxy, field) \
 	}
 
+/* Of `aborted` */
+#define RESET(name, why, text)                                    \
+	{                                                         \
+		"aborted_" #name, text,                           \
+			offsetof(struct shunt_proxy, resets) +    \
+				SHUNT_RESET_##why * sizeof(__u64) \
+	}
+
 static const struct {
 	const char *name, *text;
 	size_t at;
@@ -57,6 +65,13 @@ static const struct {
 	COUNTER(promoted, "directions of connections that took the path"),
 	COUNTER(demoted, "… and left it for TCP"),
 	COUNTER(aborted, "connections reset"),
+	RESET(peer, PEER, "… as their other ends were, see there"),
+	RESET(closed, CLOSED, "… bytes came, and the application had closed"),
+	RESET(missing, MISSING, "… the kernel had no memory for a message"),
+	RESET(silent, SILENT, "… nothing was heard of the peer's proxy"),
+	RESET(proxy, PROXY, "… this proxy, or the peer's, had ended"),
+	RESET(memory, MEMORY, "… the proxy had no memory"),
+	RESET(wrong, WRONG, "… the peer's proxy said what can't be"),
 	COUNTER(held, "FINs that waited for the path"),
 	COUNTER(events_lost, "times that the ring of events was full"),
 	COUNTER(charged, "memory ever charged for messages, bytes"),

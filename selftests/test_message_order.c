@@ -8,6 +8,8 @@
 
 #include "harness.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -19,6 +21,22 @@
 #define TOKEN	0x70c3e001
 #define RECORDS 200
 #define LENGTH	3000
+
+/* Instead of liburing's: for so many calls the kernel has no memory. */
+static unsigned no_memory;
+
+int io_uring_submit_and_wait(struct io_uring *ring, unsigned n)
+{
+	static int (*real)(struct io_uring * ring, unsigned n);
+
+	if (no_memory) {
+		no_memory--;
+		return -EAGAIN;
+	}
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, __func__);
+	return real(ring, n);
+}
 
 FIXTURE(order)
 {
@@ -248,6 +266,7 @@ static void lost(struct __test_metadata *_metadata, FIXTURE_DATA(order) * self,
 	}
 	EXPECT_TRUE(self->st->doomed);
 	EXPECT_EQ(1, self->r.destroyed);
+	EXPECT_EQ(1, self->r.shm.resets[SHUNT_RESET_MISSING]);
 	sent(_metadata, &self->r, 0);
 }
 
@@ -259,6 +278,55 @@ TEST_F(order, one_that_is_lost_resets_the_connection)
 TEST_F(order, so_does_the_last_one)
 {
 	lost(_metadata, self, RECORDS - 1);
+}
+
+/* A worker that ended for that would take all connections along. */
+TEST_F(order, kernel_without_memory_is_asked_again)
+{
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	no_memory = 5;
+	while (no_memory)
+		ASSERT_EQ(0, ring_round(&self->r.px));
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* The proxy had no CPU, or the host stood still: nothing is lost for that. */
+TEST_F(order, none_is_missing_when_the_proxy_stood_still)
+{
+	for (int i = 0; i < 10; i++) {
+		rig_tick(&self->r);
+		rig_tick(&self->r);
+		self->r.px.now_ns += 10 * SHUNT_NSEC;
+	}
+	EXPECT_FALSE(self->st->doomed);
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
+}
+
+/* Others have queued so much that each read is full: it is behind that. */
+TEST_F(order, none_is_missing_behind_a_long_queue)
+{
+	static unsigned char b[SLAB_SIZE];
+	struct shunt_record r = {
+		.magic = SHUNT_RECORD_MAGIC,
+		.stream = RIG_STREAMS + 1, /* its bytes are dropped */
+	};
+	int err;
+
+	for (uint64_t ns = 0; ns < 10 * SHUNT_NSEC; ns += TICK_NS) {
+		ASSERT_LT(0, redirect_room(&self->r.px));
+		r.length = self->r.px.room - sizeof(r);
+		memcpy(b, &r, sizeof(r));
+		ASSERT_TRUE(rig_redirected(&self->r, b, self->r.px.room, &err));
+		ASSERT_EQ(0, err);
+		rig_tick(&self->r);
+	}
+	EXPECT_FALSE(self->st->doomed);
+	for (int i = 0; i < RECORDS; i++)
+		queue(_metadata, &self->r, &self->random, &self->record[i]);
+	expect_all(_metadata, &self->r, self->st);
 }
 
 /* All that it may, and before and behind it. */

@@ -15,6 +15,19 @@
 /* One that has not said who it is goes after so long; a new try likewise. */
 #define HELLO_NS (2000 * NSEC_PER_MS)
 #define RETRY_NS (500 * NSEC_PER_MS)
+/* A channel that nothing comes through for so long is given up for a new one;
+ * then the other side tries, too. */
+#define UNANSWERED_MS 3000
+#define OTHER_NS      (3000 * NSEC_PER_MS)
+
+/*
+ * Without a channel streams wait, as TCP does while nothing comes back: 924 s
+ * by its default (net.ipv4.tcp_retries2). But a host that refuses so many tries
+ * in a row is there, and has no proxy any more, or one that knows nothing of
+ * them: a worker takes less time to be followed by another.
+ */
+#define SILENT_NS    (924 * SHUNT_NSEC)
+#define REFUSALS_MAX 6
 
 static void read_more(struct proxy *px, struct channel *c);
 
@@ -34,7 +47,7 @@ static struct channel *channel_new(struct proxy *px, int fd)
 {
 	struct channel *c;
 	int one = 1;
-	unsigned timeout_ms = CONTROL_LOST_NS / NSEC_PER_MS;
+	unsigned timeout_ms = UNANSWERED_MS;
 
 	if (!limit_take(&px->worker->n_channels, CHANNELS_MAX))
 		return NULL;
@@ -89,6 +102,22 @@ void control_close(struct proxy *px, struct channel *c, const char *why)
 	}
 }
 
+/* By an error, or by its end (0). One of ours that was refused is told from one
+ * that has got no answer. */
+static void failed(struct proxy *px, struct channel *c, int res)
+{
+	struct peer *p = c->peer;
+
+	if (p && c->ours && !c->greeted && !c->dying) {
+		if (!res || res == -ECONNREFUSED || res == -ECONNRESET ||
+		    res == -EPIPE)
+			p->refusals++;
+		else
+			p->refusals = 0;
+	}
+	control_close(px, c, res ? strerror(-res) : "by the peer");
+}
+
 /* ---- output ---- */
 
 unsigned char *control_room(struct channel *c, uint32_t n)
@@ -115,7 +144,7 @@ static void written(struct proxy *px, struct op *op, int res, unsigned flags)
 		return;
 	}
 	if (res <= 0) {
-		control_close(px, c, strerror(-res));
+		failed(px, c, res);
 		return;
 	}
 	c->out[0].sent += res;
@@ -161,7 +190,7 @@ static void received(struct proxy *px, struct op *op, int res, unsigned flags)
 		return;
 	}
 	if (res <= 0) {
-		control_close(px, c, res ? strerror(-res) : "by the peer");
+		failed(px, c, res);
 		channel_free(px, c);
 		return;
 	}
@@ -218,7 +247,7 @@ static void connected(struct proxy *px, struct op *op, int res, unsigned flags)
 	(void)flags;
 	c->busy--;
 	if (res < 0 || c->dying) {
-		control_close(px, c, res < 0 ? strerror(-res) : "");
+		failed(px, c, res);
 		channel_free(px, c);
 		return;
 	}
@@ -253,7 +282,10 @@ void control_want(struct proxy *px, struct peer *p)
 	socklen_t n;
 	int fd;
 
-	if (p->channel || !p->active || !p->streams ||
+	bool turn = p->active ||
+		    (p->instance && px->now_ns - p->lost_ns > OTHER_NS);
+
+	if (p->channel || !turn || !p->streams ||
 	    (p->connect_ns && px->now_ns - p->connect_ns < RETRY_NS))
 		return;
 	p->connect_ns = px->now_ns;
@@ -267,6 +299,7 @@ void control_want(struct proxy *px, struct peer *p)
 		return;
 	}
 	c->peer = p;
+	c->ours = true;
 	n = to_sockaddr(&p->remote, SHUNT_PORT, &c->to);
 	c->connect.done = connected;
 	c->busy++;
@@ -275,6 +308,14 @@ void control_want(struct proxy *px, struct peer *p)
 }
 
 /* ---- time ---- */
+
+static void lost(struct proxy *px, struct peer *p, enum shunt_reset why,
+		 const char *what)
+{
+	streams_abort_peer(px, p, why, what);
+	p->instance = 0;
+	p->refusals = 0;
+}
 
 void control_tick(struct proxy *px)
 {
@@ -286,15 +327,18 @@ void control_tick(struct proxy *px)
 			channel_free(px, c);
 		else if ((!c->peer || c->peer->channel != c) &&
 			 px->now_ns - c->since_ns > HELLO_NS && !c->greeted)
-			control_close(px, c, "no greeting");
+			failed(px, c, -ETIMEDOUT);
 	}
 	for (struct peer *p = px->peers; p; p = p->next) {
 		control_want(px, p);
-		if (!p->channel && p->streams && p->instance &&
-		    px->now_ns - p->lost_ns > CONTROL_LOST_NS) {
-			streams_abort_peer(px, p, "control channel lost");
-			p->instance = 0;
-		}
+		if (p->channel || !p->streams || !p->instance)
+			continue;
+		if (p->refusals > REFUSALS_MAX)
+			lost(px, p, SHUNT_RESET_PROXY,
+			     "the peer's proxy has ended");
+		else if (px->now_ns - p->lost_ns > SILENT_NS)
+			lost(px, p, SHUNT_RESET_SILENT,
+			     "nothing is heard of the peer");
 	}
 }
 

@@ -71,6 +71,7 @@ static void reset_streams(struct proxy *px)
 			if (sent || receiving || s->tx == SHUNT_STX_ON) {
 				kernel_destroy(&s->key);
 				px->shared->aborted++;
+				px->shared->resets[SHUNT_RESET_PROXY]++;
 			}
 		}
 	}

@@ -41,6 +41,8 @@ struct head {
 } __attribute__((packed));
 
 #define ENROL_REPLY 0x01 /* I don't know your number */
+#define ABORT_ENDED \
+	0x01 /* it has come to its end: what I have not got is lost */
 
 struct hello {
 	struct head h;

@@ -14,8 +14,10 @@ static int on_hello(struct proxy *px, struct channel *c, const struct hello *m)
 		return -EPROTO;
 	c->greeted = true;
 	if (p->instance && p->instance != m->instance)
-		streams_abort_peer(px, p, "the peer's proxy has restarted");
+		streams_abort_peer(px, p, SHUNT_RESET_PROXY,
+				   "the peer's proxy has restarted");
 	p->instance = m->instance;
+	p->refusals = 0;
 	if (!p->channel) {
 		p->channel = c;
 		streams_resync(px, p);
@@ -62,6 +64,22 @@ static void on_repair(struct proxy *px, struct stream *st, const struct at *m,
 	rx_deliver(px, st);
 }
 
+/*
+ * Where it has come to its end, that matters to what was not delivered there,
+ * as with TCP, which answers such a segment with a reset. SENT may have crossed
+ * the last acknowledgement; or another worker there knows of none.
+ */
+static void on_abort(struct proxy *px, struct stream *st, bool ended)
+{
+	if (ended && (st->tx_complete || st->tx_acked == st->tx_sent)) {
+		tx_acked(px, st, st->tx_sent, st->tx_sent);
+		return;
+	}
+	st->remote = 0; /* it knows */
+	stream_abort(px, st, ended ? SHUNT_RESET_CLOSED : SHUNT_RESET_PEER,
+		     "by the peer");
+}
+
 static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		     uint32_t length)
 {
@@ -83,6 +101,7 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		if (h->type == SENT)
 			m = message_begin(c, NULL, ABORT, sizeof(*m));
 		if (m) {
+			m->flags = st && st->doomed ? 0 : ABORT_ENDED;
 			m->to = h->from;
 			m->from = h->to;
 		}
@@ -90,8 +109,7 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 	}
 	switch (h->type) {
 	case ABORT:
-		st->remote = 0; /* it knows */
-		stream_abort(px, st, "by the peer");
+		on_abort(px, st, h->flags & ABORT_ENDED);
 		return 0;
 	case READY:
 		st->peer_ready = true;

@@ -163,7 +163,8 @@ static bool put_repair(struct proxy *px, struct channel *c, struct stream *st)
 			ch = ch->next;
 		}
 		if (done != n) { /* can't be: unacknowledged bytes are kept */
-			stream_abort(px, st, "a repair has no bytes");
+			stream_abort(px, st, SHUNT_RESET_WRONG,
+				     "a repair has no bytes");
 			memset((char *)(m + 1) + done, 0, n - done);
 			m->offset = htobe64(UNKNOWN);
 			return true;

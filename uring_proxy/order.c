@@ -7,9 +7,13 @@
  */
 #include "proxy.h"
 
-/* Nothing holds up a thread between number and queue for so long: the kernel
- * had no memory for the record, and its writer has got an error. */
-#define MISSING_NS (3000 * NSEC_PER_MS)
+/*
+ * Nothing holds up a thread between number and queue for so many ticks, 3 s:
+ * the kernel had no memory for the record, and its writer has got an error. By
+ * the clock it would be reset for a proxy that had no CPU meanwhile, or a host
+ * that stood still.
+ */
+#define MISSING_TICKS (3000 * NSEC_PER_MS / TICK_NS)
 
 /* Where among the early ones; NULL: it overlaps with what there is. */
 static struct chunk **place(struct stream *st, uint64_t offset, uint32_t length)
@@ -35,7 +39,11 @@ static void hold(struct proxy *px, struct stream *st, struct slab *slab,
 	if (where && offset + length <= st->shm->tx_bytes)
 		c = chunk_new(px, slab, at, length, offset);
 	if (!c) {
-		stream_abort(px, st, "a message out of place, or no memory");
+		bool fits = where && offset + length <= st->shm->tx_bytes;
+
+		stream_abort(px, st,
+			     fits ? SHUNT_RESET_MEMORY : SHUNT_RESET_WRONG,
+			     "a message out of place, or no memory");
 		st->tx_end += length;
 		return;
 	}
@@ -66,14 +74,16 @@ void order_add(struct proxy *px, struct stream *st, struct slab *slab,
 
 void order_tick(struct proxy *px, struct stream *st)
 {
+	/* It may be behind all that others have queued. */
+	bool queued = px->starved ? !st->early : px->backlog;
+
 	if (st->tx_end == st->shm->tx_bytes || st->tx_end != st->missing_at ||
-	    (px->starved && !st->early)) {
+	    queued) {
 		st->missing_at = st->tx_end;
-		st->missing_ns = 0;
-	} else if (!st->missing_ns) {
-		st->missing_ns = px->now_ns;
-	} else if (px->now_ns - st->missing_ns > MISSING_NS) {
-		stream_abort(px, st, "a message is missing");
+		st->missing_ticks = 0;
+	} else if (++st->missing_ticks > MISSING_TICKS) {
+		stream_abort(px, st, SHUNT_RESET_MISSING,
+			     "a message is missing");
 		st->tx_end = st->shm->tx_bytes; /* it will not come */
 	}
 }

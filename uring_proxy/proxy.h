@@ -29,9 +29,6 @@
 #define TICK_NS	     (2 * NSEC_PER_MS)
 #define TICK_IDLE_NS (250 * NSEC_PER_MS)
 
-/* A control channel that is lost for so long takes its streams with it. */
-#define CONTROL_LOST_NS (3000 * NSEC_PER_MS)
-
 struct proxy;
 struct worker;
 struct send;
@@ -143,10 +140,10 @@ struct stream {
 	uint64_t tx_end, tx_sent, tx_acked, tx_read;
 	struct chunk *early; /* sorted, no overlap, behind tx_end */
 	unsigned taken;	     /* first bytes from tx_taken on: a bit for each */
-	uint64_t missing_at,
-		missing_ns; /* since when tx_end waits there, or 0 */
-	uint64_t tx_final;  /* UNKNOWN while there may be more */
-	bool tx_complete;   /* the peer has delivered all of it … */
+	uint64_t missing_at;
+	unsigned missing_ticks; /* that tx_end has waited there */
+	uint64_t tx_final;	/* UNKNOWN while there may be more */
+	bool tx_complete;	/* the peer has delivered all of it … */
 	uint64_t
 		tx_progress_ns; /* last time that an acknowledgement advanced */
 	uint64_t rtt_offset, rtt_from_ns;
@@ -194,10 +191,12 @@ void stream_completed(struct proxy *px, struct stream *st);
 void stream_demote(struct proxy *px, struct stream *st);
 void stream_never(struct proxy *px, struct stream *st);
 /* Reset the connection: something can't be kept. */
-void stream_abort(struct proxy *px, struct stream *st, const char *why);
+void stream_abort(struct proxy *px, struct stream *st, enum shunt_reset why,
+		  const char *what);
 /* Give its number back when nothing is left to do. */
 void stream_maybe_free(struct proxy *px, struct stream *st);
-void streams_abort_peer(struct proxy *px, struct peer *p, const char *why);
+void streams_abort_peer(struct proxy *px, struct peer *p, enum shunt_reset why,
+			const char *what);
 /* Everything again that a new channel has to know. */
 void streams_resync(struct proxy *px, struct peer *p);
 
@@ -320,6 +319,7 @@ struct peer {
 	uint64_t instance;	      /* of the proxy there, 0: not known */
 	uint64_t lost_ns, connect_ns; /* since when there's none; last try */
 	bool active;		      /* we connect */
+	unsigned refusals;	      /* of tries to connect, in a row */
 	unsigned streams;
 	struct stream *due, **due_tail;
 };
@@ -364,6 +364,7 @@ struct channel {
 	struct peer *peer; /* NULL: has not said HELLO */
 	int fd;
 	bool sending, up, dying;
+	bool ours;     /* we have connected it */
 	bool greeted;  /* the peer has said HELLO */
 	unsigned busy; /* operations under way */
 	uint64_t since_ns;
@@ -485,6 +486,9 @@ struct proxy {
 	int redirect[2]; /* we read and write [0]; [1] is its other end */
 	bool reading;
 	bool starved;	   /* it is not being read: no slab is free */
+	bool backlog;	   /* the last read has not taken all there was */
+	bool waits;	   /* … or there was nothing, as of the last tick */
+	uint32_t room;	   /* bytes in all pieces */
 	struct slab *slab; /* being filled from it, … */
 	struct iovec pieces[READ_PIECES]; /* … here */
 	struct msghdr read_msg;

@@ -119,6 +119,7 @@ int redirect_taken(struct proxy *px, uint32_t n)
 {
 	int err = 0;
 
+	px->backlog = n == px->room;
 	for (struct iovec *v = px->pieces; n && !err; v++) {
 		uint32_t take = v->iov_len < n ? v->iov_len : n;
 
@@ -156,6 +157,7 @@ static int lay_out(struct proxy *px)
 
 	if (!px->record_left && px->in_front)
 		first = sizeof(px->record) - px->record_have;
+	px->room = 0;
 	while (n < READ_PIECES && at < SLAB_SIZE) {
 		uint32_t end = at + first + px->frame_payload;
 
@@ -163,6 +165,7 @@ static int lay_out(struct proxy *px)
 			end = SLAB_SIZE;
 		px->pieces[n].iov_base = px->slab->data + at;
 		px->pieces[n++].iov_len = end - at;
+		px->room += end - at;
 		at = end + CHUNK_ROOM;
 		first = 0;
 	}
@@ -196,6 +199,7 @@ void redirect_read(struct proxy *px)
 		return;
 	}
 	px->reading = true;
+	px->waits = false;
 	sqe = ring_sqe(px, &px->redirect_op);
 	px->read_msg = (struct msghdr){.msg_iov = px->pieces, .msg_iovlen = n};
 	io_uring_prep_recvmsg(sqe, px->redirect[0], &px->read_msg, 0);
@@ -211,6 +215,10 @@ void redirect_tick(struct proxy *px)
 	while (recv(px->redirect[1], refused, sizeof(refused), MSG_DONTWAIT) >
 	       0)
 		;
+	/* A read that finds something is over in the round that it is in. */
+	if (px->reading && px->waits)
+		px->backlog = false;
+	px->waits = px->reading;
 	if (px->starved) {
 		px->starved = false;
 		redirect_read(px);

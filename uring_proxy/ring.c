@@ -98,7 +98,8 @@ int ring_round(struct proxy *px)
 	err = io_uring_submit_and_wait(&px->ring, 1 + px->sends);
 	px->sends = 0;
 	px->now_ns = clock_ns();
-	if (err < 0 && err != -EINTR && err != -EBUSY)
+	/* EAGAIN: no memory for what is asked for, which stays in the queue. */
+	if (err < 0 && err != -EINTR && err != -EBUSY && err != -EAGAIN)
 		return err;
 	io_uring_for_each_cqe(&px->ring, head, cqe)
 	{

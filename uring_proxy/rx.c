@@ -115,7 +115,8 @@ void rx_deliver(struct proxy *px, struct stream *st)
 					       next - st->rx_next);
 		if (err) {
 			/* EACCES: the socket is gone; its peer is to know. */
-			stream_abort(px, st, strerror(-err));
+			stream_abort(px, st, SHUNT_RESET_CLOSED,
+				     strerror(-err));
 			return;
 		}
 		px->shm->bytes_rx += next - st->rx_next;

@@ -86,7 +86,8 @@ void stream_set_base(struct proxy *px, struct stream *st, uint32_t base)
 		__atomic_store_n(&st->shm->rx, SHUNT_SRX_BASED,
 				 __ATOMIC_SEQ_CST);
 	} else if (st->shm->rx_base != base) {
-		stream_abort(px, st, "the peer promoted it twice");
+		stream_abort(px, st, SHUNT_RESET_WRONG,
+			     "the peer promoted it twice");
 		return;
 	}
 	stream_due(px, st, DUE_KNOWN);
@@ -144,11 +145,13 @@ void stream_turn(struct proxy *px, struct stream *st)
 void stream_set_final(struct proxy *px, struct stream *st, uint64_t final)
 {
 	if (st->rx_final != UNKNOWN && st->rx_final != final) {
-		stream_abort(px, st, "the peer ended it twice");
+		stream_abort(px, st, SHUNT_RESET_WRONG,
+			     "the peer ended it twice");
 		return;
 	}
 	if (final < st->rx_sent || final > st->rx_next + AHEAD_MAX) {
-		stream_abort(px, st, "the peer cannot have sent so much");
+		stream_abort(px, st, SHUNT_RESET_WRONG,
+			     "the peer cannot have sent so much");
 		return;
 	}
 	/* Not rx_sent: some of it may still wait for the peer's window, and
@@ -225,7 +228,8 @@ static void settle(struct proxy *px)
 			continue;
 		st->settling = false;
 		if (err) { /* where it ends can't be known */
-			stream_abort(px, st, strerror(-err));
+			stream_abort(px, st, SHUNT_RESET_MEMORY,
+				     strerror(-err));
 			continue;
 		}
 		px->shm->demoted++;
@@ -299,7 +303,7 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		break;
 	case SHUNT_EV_REFUSED:
 		/* The socket is gone; the peer is to know. */
-		stream_abort(px, st, "it takes no more");
+		stream_abort(px, st, SHUNT_RESET_CLOSED, "it takes no more");
 		break;
 	case SHUNT_EV_HELD:
 		held(px, st, e, size);
@@ -432,14 +436,16 @@ void stream_maybe_free(struct proxy *px, struct stream *st)
 
 /* ---- trouble ---- */
 
-void stream_abort(struct proxy *px, struct stream *st, const char *why)
+void stream_abort(struct proxy *px, struct stream *st, enum shunt_reset why,
+		  const char *what)
 {
 	if (st->doomed)
 		return;
 	if (verbose)
-		say("stream %u reset: %s", st->number, why);
+		say("stream %u reset: %s", st->number, what);
 	st->doomed = true;
 	px->shm->aborted++;
+	px->shm->resets[why]++;
 	order_drop(px, st);
 	tx_drop(px, st);
 	rx_drop(px, st);
@@ -458,7 +464,8 @@ static bool entangled(const struct stream *st)
 	       st->shm->rx == SHUNT_SRX_BASED || st->rx;
 }
 
-void streams_abort_peer(struct proxy *px, struct peer *p, const char *why)
+void streams_abort_peer(struct proxy *px, struct peer *p, enum shunt_reset why,
+			const char *what)
 {
 	for (uint32_t i = 1; i < px->n_streams; i++) {
 		struct stream *st = px->streams[i];
@@ -466,7 +473,7 @@ void streams_abort_peer(struct proxy *px, struct peer *p, const char *why)
 		if (!st || st->peer != p)
 			continue;
 		if (entangled(st))
-			stream_abort(px, st, why);
+			stream_abort(px, st, why, what);
 		st->remote = 0;
 		st->peer_ready = false;
 	}

@@ -65,7 +65,7 @@ void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
 	}
 	c = chunk_new(px, slab, at, length, offset);
 	if (!c) {
-		stream_abort(px, st, "out of memory");
+		stream_abort(px, st, SHUNT_RESET_MEMORY, "out of memory");
 		return;
 	}
 	c->charge = charge;

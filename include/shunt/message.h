@@ -119,6 +119,18 @@ enum shunt_enrol {
 	SHUNT_ENROL_NEVER,
 };
 
+/* Why a stream was reset. */
+enum shunt_reset {
+	SHUNT_RESET_PEER,    /* its other end was: why is counted there */
+	SHUNT_RESET_CLOSED,  /* it takes no more: the application has closed */
+	SHUNT_RESET_MISSING, /* a message never came out of the kernel */
+	SHUNT_RESET_SILENT,  /* nothing was heard of the peer's proxy */
+	SHUNT_RESET_PROXY,   /* a proxy, this or the peer's, has ended */
+	SHUNT_RESET_MEMORY,
+	SHUNT_RESET_WRONG, /* the peer says what can't be */
+	SHUNT_RESETS = 8
+};
+
 /*
  * The proxy's own state and counters, `message_proxy`, mapped by it. Element 0
  * has the state, of which BPF reads `up`, `loops` and the limits; each event
@@ -160,7 +172,7 @@ struct shunt_proxy {
 	__u64 bytes_copied; /* sent with a copy, with the headers */
 	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
 	__u32 pad;
-	__u64 spare[8];
+	__u64 resets[SHUNT_RESETS]; /* of `aborted`, by enum shunt_reset */
 };
 
 SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);

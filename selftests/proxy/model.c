@@ -212,7 +212,7 @@ static unsigned may_change(int type)
 	case ENROL:
 		return B(remote);
 	case ABORT:
-		return RESET | B(remote);
+		return RESET | B(remote) | B(tx_read) | S(tx_released);
 	case READY:
 		return B(peer_ready) | S(tx);
 	case DEMOTE:
