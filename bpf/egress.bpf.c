@@ -193,7 +193,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	t = ip.l4;
 	if ((void *)(t + 1) > end)
 		return TC_ACT_UNSPEC;
-	if (ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	if (cfg_message_path && ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
 	    frame_ports((void *)t)) {
 		s->out_ifindex = 0;
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_FRAME_OUT);
@@ -215,7 +215,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	if (f->flags & SHUNT_F_NO_GSO && from_hop(skb))
 		return TC_ACT_UNSPEC;
 	payload = ip.total - headers;
-	if (f->path == SHUNT_PATH_MESSAGE && (payload || t->fin) && !t->rst) {
+	if (message_flow(f) && (payload || t->fin) && !t->rst) {
 		late = s->late_goes == f->token_local;
 		s->late_goes = 0;
 		if (!late &&

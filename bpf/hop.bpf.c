@@ -47,7 +47,7 @@ static __always_inline int hop(struct __sk_buff *skb, struct shunt_scratch *s,
 	t = ip.l4;
 	if ((void *)(t + 1) > end)
 		return TC_ACT_SHOT;
-	if (ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	if (cfg_message_path && ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
 	    frame_ports((void *)t)) {
 		s->hopped = skb->ingress_ifindex != ifindex;
 		s->out_ifindex = *device;

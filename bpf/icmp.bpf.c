@@ -97,7 +97,7 @@ static __always_inline int read_outer(struct __sk_buff *skb, const bool v6,
 	if (proto == IPPROTO_TCP ||
 	    bpf_skb_load_bytes(skb, e->at + ip, ports, sizeof(ports)))
 		return -1;
-	e->lite_frame = proto == IPPROTO_UDPLITE &&
+	e->lite_frame = cfg_message_path && proto == IPPROTO_UDPLITE &&
 			ports[0] == bpf_htons(SHUNT_PORT) &&
 			ports[1] == ports[0];
 	if (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE)

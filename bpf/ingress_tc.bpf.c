@@ -58,7 +58,7 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	if (verdict == OTHER || verdict == MALFORMED)
 		return TC_ACT_UNSPEC;
 	f = flow_find(s, &fr.key, &slot);
-	if (f && f->path == SHUNT_PATH_MESSAGE && verdict != PROBE) {
+	if (f && message_flow(f) && verdict != PROBE) {
 		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
 
 		/* Packet pointers don't survive it: 1a4607ffba35 (6.13) */

@@ -79,7 +79,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	f = flow_find(s, &fr.key, &slot);
 	if (!f)
 		return XDP_PASS;
-	if (f->path == SHUNT_PATH_MESSAGE) {
+	if (message_flow(f)) {
 		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
 
 		if (late == LATE_FIN)

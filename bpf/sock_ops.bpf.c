@@ -17,6 +17,7 @@ const volatile __u64 cfg_netns_cookie = 0;
 const volatile __u32 cfg_max_flows = SHUNT_MAX_FLOWS;
 const volatile __u64 cfg_idle_ns = SHUNT_IDLE_NS; /* tests lower it */
 const volatile __u64 cfg_secret[2] = {};
+const volatile bool cfg_message_path = true;
 
 #ifndef AF_INET
 #define AF_INET	 2
@@ -183,7 +184,8 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		break;
 	case BPF_SOCK_OPS_RTT_CB:
-		stream_resumes(ctx);
+		if (cfg_message_path)
+			stream_resumes(ctx);
 		return 1;
 	case BPF_SOCK_OPS_STATE_CB:
 		state = ctx->args[1];
@@ -197,7 +199,8 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 	if (bpf_get_netns_cookie(ctx) != cfg_netns_cookie || sock_key(ctx, &k))
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_STATE_CB) {
-		stream_state(ctx, &k, state);
+		if (cfg_message_path)
+			stream_state(ctx, &k, state);
 		if (state == BPF_TCP_CLOSE)
 			on_close(&k);
 		return 1;
@@ -206,7 +209,7 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		on_connect(ctx, &k);
-	else
+	else if (cfg_message_path)
 		enrol(ctx, &k);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 					       BPF_SOCK_OPS_STATE_CB_FLAG);
