@@ -28,9 +28,9 @@ static __always_inline bool plain_segment(struct __sk_buff *skb)
 	       !t->syn && !t->fin;
 }
 
-static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
-				   const bool all)
+static __always_inline int ingress(struct __sk_buff *skb, const bool all)
 {
+	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	struct shunt_scratch *s = shunt_scratch();
 	struct frame fr = {};
 	struct shunt_flow *f;
@@ -38,9 +38,9 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	__u32 slot = 0;
 	__u64 now;
 
-	if (!s)
+	if (!s || (!v6 && skb->protocol != bpf_htons(ETH_P_IP)))
 		return TC_ACT_UNSPEC;
-	verdict = look_skb(skb, &fr, v6);
+	verdict = v6 ? look_skb(skb, &fr, true) : look_skb(skb, &fr, false);
 	if (verdict == SYN) {
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_IN);
 		return TC_ACT_UNSPEC;
@@ -107,26 +107,17 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool v6,
 	return TC_ACT_UNSPEC;
 }
 
-static __always_inline int by_family(struct __sk_buff *skb, const bool all)
-{
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return ingress(skb, false, all);
-	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return ingress(skb, true, all);
-	return TC_ACT_UNSPEC;
-}
-
 SEC("tc")
 int shunt_ingress_tc(struct __sk_buff *skb)
 {
-	return by_family(skb, true);
+	return ingress(skb, true);
 }
 
 /* Behind XDP, which has seen plain segments already. */
 SEC("tc")
 int shunt_ingress_slow(struct __sk_buff *skb)
 {
-	return plain_segment(skb) ? TC_ACT_UNSPEC : by_family(skb, false);
+	return plain_segment(skb) ? TC_ACT_UNSPEC : ingress(skb, false);
 }
 
 /*

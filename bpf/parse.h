@@ -71,9 +71,9 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 	return 0;
 }
 
-/* Ports and addresses of a segment, seen from the host that sends it. */
-static __always_inline void key_out(struct shunt_key *k, void *ip,
-				    const bool v6, __be16 source, __be16 dest)
+/* Addresses of a packet, seen from the host that sends it. */
+static __always_inline void addresses_out(struct shunt_key *k, void *ip,
+					  const bool v6)
 {
 	struct iphdr *h4 = ip;
 	struct ipv6hdr *h6 = ip;
@@ -85,6 +85,13 @@ static __always_inline void key_out(struct shunt_key *k, void *ip,
 		addr_v4(&k->local, h4->saddr);
 		addr_v4(&k->remote, h4->daddr);
 	}
+}
+
+/* Ports and addresses of a segment. */
+static __always_inline void key_out(struct shunt_key *k, void *ip,
+				    const bool v6, __be16 source, __be16 dest)
+{
+	addresses_out(k, ip, v6);
 	k->lport = source;
 	k->rport = dest;
 }
