@@ -96,8 +96,8 @@ static __always_inline void append_id(struct shunt_option *o, __be16 id)
 }
 
 __noinline bool offer_transports(struct shunt_option *o,
-				const struct shunt_key *k,
-				struct shunt_handshake *hs, __u64 now)
+				 const struct shunt_key *k,
+				 struct shunt_handshake *hs, __u64 now)
 {
 	struct shunt_transport *t;
 
@@ -190,9 +190,8 @@ static __always_inline bool syn_again(const struct syn *y,
 	return hs->stage != SHUNT_HS_INTENT;
 }
 
-static __always_inline bool synack_again(const struct syn *y,
-					 const struct shunt_handshake *hs,
-					 __u64 now)
+static __always_inline bool
+synack_again(const struct syn *y, const struct shunt_handshake *hs, __u64 now)
 {
 	if (!hs)
 		return false;

@@ -285,25 +285,6 @@ uint64_t cli_cookie(void)
 
 /* ---- what is left ---- */
 
-void cli_state(char *buf, size_t size)
-{
-	struct cli_output *o = malloc(sizeof(*o));
-
-	if (!o)
-		abort();
-	/* Interface statistics and the like do not belong into it. */
-	cli_sh(o,
-	       "find " PINS "/%llu " PINS "/building_%llu 2>/dev/null | sort;"
-	       "tc qdisc show; for d in v0 v1 lo; do"
-	       " tc filter show dev $d ingress; tc filter show dev $d egress;"
-	       " ip link show $d | grep -o 'xdp.*\\|prog.*'; done;"
-	       "bpftool net show | grep -v '^$'; exit 0",
-	       (unsigned long long)cli_cookie(),
-	       (unsigned long long)cli_cookie());
-	snprintf(buf, size, "%s", o->out);
-	free(o);
-}
-
 /* The object's info begins with type and id, of all three kinds. */
 static int object_id(const char *path, uint32_t *id)
 {
