@@ -411,18 +411,24 @@ static __always_inline void heard(const struct syn *y,
 	bpf_map_update_elem(&handshakes, &y->key, &hs, BPF_ANY);
 }
 
-static __always_inline void answered(const struct syn *y,
+static __always_inline void answered(struct __sk_buff *skb, const struct syn *y,
 				     struct shunt_handshake *hs, __u32 number,
-				     __u8 coverage, __u64 now)
+				     __u8 coverage)
 {
-	shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER_RX);
+	struct shunt_scratch *s = shunt_scratch();
+
+	if (!s)
+		return;
+	shunt_count(s, SHUNT_CNT_ANSWER_RX);
 	hs->isn_remote = y->seq;
 	hs->token_remote = bpf_ntohl(y->option.token);
 	hs->transport = number;
 	hs->path = y->option.path_coverage >> 4;
 	hs->coverage = coverage;
 	smaller_scale(hs, y);
-	flow_create(&y->key, hs, now, true);
+	s->first.key = y->key;
+	s->first.kind = SHUNT_FIRST_ANSWER;
+	bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ADOPT);
 }
 
 /* An answer may leave out the message path, and no more. */
@@ -464,6 +470,6 @@ int shunt_syn_in(struct __sk_buff *skb)
 	if (!y.ack)
 		heard(&y, &wish, number, coverage, now);
 	else if (hs)
-		answered(&y, hs, number, coverage, now);
+		answered(skb, &y, hs, number, coverage);
 	return TC_ACT_UNSPEC;
 }

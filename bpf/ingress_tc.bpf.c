@@ -28,6 +28,19 @@ static __always_inline bool plain_segment(struct __sk_buff *skb)
 	       !t->syn && !t->fin;
 }
 
+static __always_inline void note_first(struct shunt_first *first,
+				       const struct frame *fr, bool probe)
+{
+	const struct shunt_probe *b = fr->l4;
+	const struct tcphdr *t = fr->l4;
+
+	first->key = fr->key;
+	first->proof = bpf_ntohl(probe ? b->token : t->ack_seq);
+	first->transport = fr->transport;
+	first->kind = probe ? SHUNT_FIRST_PROBE : SHUNT_FIRST_SEGMENT;
+	first->proves = probe || t->ack;
+}
+
 static __always_inline int ingress(struct __sk_buff *skb, const bool all)
 {
 	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
@@ -79,6 +92,7 @@ static __always_inline int ingress(struct __sk_buff *skb, const bool all)
 		return is_sync(fr.l4, fr.payload) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (!f) {
+		note_first(&s->first, &fr, verdict == PROBE);
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ADOPT);
 		return TC_ACT_UNSPEC;
 	}
@@ -121,42 +135,43 @@ int shunt_ingress_slow(struct __sk_buff *skb)
 }
 
 /*
- * The first packet that an accepted flow's peer sends over the transport. It
+ * Of an accepted flow the first packet that its peer sends over the transport
  * proves that the peer took our answer: it knows our token, or our initial
  * sequence number. Only now a slot is given away, so forged SYNs get none.
  */
-static __always_inline bool first_packet(const struct frame *fr,
-					 enum verdict verdict)
+static __always_inline bool proved(const struct shunt_first *first,
+				   const struct shunt_handshake *hs)
 {
-	struct shunt_handshake *hs = bpf_map_lookup_elem(&handshakes, &fr->key);
-	const struct tcphdr *t = fr->l4;
-	const struct shunt_probe *b = fr->l4;
-
-	if (!hs || hs->role != SHUNT_ROLE_PASSIVE ||
-	    hs->stage != SHUNT_HS_ANSWERED || hs->transport != fr->transport)
-		return false;
-	if (verdict == PROBE && bpf_ntohl(b->token) != hs->token_local)
-		return false;
-	if (verdict == SEGMENT &&
-	    (bpf_ntohl(t->ack_seq) != hs->isn_local + 1 || !t->ack))
-		return false;
-	return flow_create(&fr->key, hs, now_ns(), true);
+	if (first->kind == SHUNT_FIRST_ANSWER)
+		return hs->role == SHUNT_ROLE_ACTIVE &&
+		       hs->stage == SHUNT_HS_OFFERED;
+	return hs->role == SHUNT_ROLE_PASSIVE &&
+	       hs->stage == SHUNT_HS_ANSWERED &&
+	       hs->transport == first->transport && first->proves &&
+	       first->proof == (first->kind == SHUNT_FIRST_PROBE
+					? hs->token_local
+					: hs->isn_local + 1);
 }
 
-/* A program of its own, so that the common ones stay small for the verifier. */
+/* A program of its own, so that the others stay small for the verifier; what
+ * they have seen of the packet is in scratch. */
 SEC("tc")
 int shunt_adopt(struct __sk_buff *skb)
 {
-	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
-	struct frame fr = {};
-	enum verdict verdict =
-		v6 ? look_skb(skb, &fr, true) : look_skb(skb, &fr, false);
+	struct shunt_scratch *s = shunt_scratch();
+	struct shunt_handshake *hs;
+	bool made;
 
-	if (verdict != SEGMENT && verdict != PROBE)
+	if (!s)
 		return TC_ACT_UNSPEC;
-	if (first_packet(&fr, verdict))
+	hs = bpf_map_lookup_elem(&handshakes, &s->first.key);
+	made = hs && proved(&s->first, hs) &&
+	       flow_create(&s->first.key, hs, now_ns(), true);
+	if (s->first.kind == SHUNT_FIRST_ANSWER)
+		return TC_ACT_UNSPEC;
+	if (made)
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_INGRESS);
 	else
-		shunt_count(shunt_scratch(), SHUNT_CNT_DECAP_UNKNOWN);
+		shunt_count(s, SHUNT_CNT_DECAP_UNKNOWN);
 	return TC_ACT_UNSPEC;
 }
