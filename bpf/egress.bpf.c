@@ -190,7 +190,6 @@ static __always_inline int parse(struct __sk_buff *skb, const bool v6,
 static __always_inline int egress(struct __sk_buff *skb,
 				  struct shunt_scratch *s, bool v6)
 {
-	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	void *data;
 	struct ip_view ip;
 	struct shunt_flow *f;
@@ -206,7 +205,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	t = data + ETH_HLEN + ip.hlen;
 	if ((void *)(t + 1) > end_of(skb))
 		return TC_ACT_UNSPEC;
-	if (cfg_message_path && ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	if (cfg_message_path && ip.proto == IPPROTO_UDP && !ip.options &&
 	    frame_ports((void *)t)) {
 		s->out_ifindex = 0;
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_FRAME_OUT);
@@ -241,22 +240,22 @@ static __always_inline int egress(struct __sk_buff *skb,
 	now = now_ns();
 	drained = f->rx_ack == f->tx_next;
 	again = after(f->tx_next, bpf_ntohl(t->seq));
-	bare = t->fin || t->rst || ip.hlen != ip_min;
+	bare = t->fin || t->rst || ip.options;
 	track_tx(f, t, payload,
 		 skb->gso_size ? skb->gso_size + headers : ip.total, late, now);
-	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
+	if (f->tx == SHUNT_TX_PROBING && !ip.options)
 		maybe_probe(skb, s, f, slot, now);
 	if (f->tx == SHUNT_TX_LEAVING)
 		tx_fallback(f, f->reason, now);
 	if (f->flags & SHUNT_F_WAS_ENCAP && !bare)
 		maybe_sync(skb, s, f, slot, again);
 	if (f->tx != SHUNT_TX_ENCAP) {
-		if (f->flags & SHUNT_F_WAS_ENCAP && ip.hlen == ip_min) {
+		if (f->flags & SHUNT_F_WAS_ENCAP && !ip.options) {
 			/* The clones have moved it. */
 			data = start_of(skb);
-			t = data + ETH_HLEN + ip_min;
+			t = data + ETH_HLEN + ip.hlen;
 			if ((void *)(t + 1) <= end_of(skb))
-				lower_ack(skb, f, t, ETH_HLEN + ip_min);
+				lower_ack(skb, f, t, ETH_HLEN + ip.hlen);
 		}
 		return TC_ACT_UNSPEC;
 	}

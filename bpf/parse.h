@@ -9,6 +9,7 @@
 
 struct ip_view {
 	void *l4;
+	__u32 options; /* IPv4 has some: not 0 */
 	__u32 total; /* bytes of the packet, IP header included */
 	__u16 hlen;
 	__u8 proto;
@@ -53,6 +54,7 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 		if ((void *)(h6 + 1) > end || h6->version != 6)
 			return -1;
 		v->hlen = sizeof(*h6);
+		v->options = 0;
 		v->total = sizeof(*h6) + bpf_ntohs(h6->payload_len);
 		v->proto = h6->nexthdr;
 		v->tos = h6->priority << 4 | h6->flow_lbl[0] >> 4;
@@ -61,6 +63,7 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 		    h4->frag_off & bpf_htons(IP_FRAGMENT))
 			return -1;
 		v->hlen = h4->ihl * 4;
+		v->options = v->hlen - sizeof(*h4);
 		v->total = bpf_ntohs(h4->tot_len);
 		v->proto = h4->protocol;
 		v->tos = h4->tos;
