@@ -10,7 +10,7 @@
 struct ip_view {
 	void *l4;
 	__u32 options; /* IPv4 has some: not 0 */
-	__u32 total; /* bytes of the packet, IP header included */
+	__u32 total;   /* bytes of the packet, IP header included */
 	__u16 hlen;
 	__u8 proto;
 	__u8 tos;
