@@ -168,25 +168,6 @@ static __always_inline bool from_hop(const struct __sk_buff *skb)
 	return ifindex && bpf_map_lookup_elem(&hops, &ifindex);
 }
 
-/* What differs between the families, which v6, a constant, is one of. Behind it
- * is the same code for both: there is half as much of it to load. */
-static __always_inline int parse(struct __sk_buff *skb, const bool v6,
-				 struct ip_view *ip, struct shunt_key *k)
-{
-	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	void *data = start_of(skb), *end = end_of(skb);
-
-	if (data + ETH_HLEN + ip_min + sizeof(struct tcphdr) > end) {
-		pull(skb, ETH_HLEN + 60 + sizeof(struct tcphdr));
-		data = start_of(skb);
-		end = end_of(skb);
-	}
-	if (parse_ip(data + ETH_HLEN, end, v6, ip))
-		return -1;
-	addresses_out(k, data + ETH_HLEN, v6);
-	return 0;
-}
-
 static __always_inline int egress(struct __sk_buff *skb,
 				  struct shunt_scratch *s, bool v6)
 {
@@ -199,7 +180,8 @@ static __always_inline int egress(struct __sk_buff *skb,
 	bool drained, again, bare, late = false;
 	__u64 now;
 
-	if (!v6 ? parse(skb, false, &ip, &key) : parse(skb, true, &ip, &key))
+	if (!v6 ? parse_out(skb, false, &ip, &key)
+		: parse_out(skb, true, &ip, &key))
 		return TC_ACT_UNSPEC;
 	data = start_of(skb);
 	t = data + ETH_HLEN + ip.hlen;

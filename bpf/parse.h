@@ -145,4 +145,25 @@ static __always_inline void pull(struct __sk_buff *skb, __u32 n)
 	bpf_skb_pull_data(skb, n < skb->len ? n : skb->len);
 }
 
+/*
+ * At egress, what differs between the families, which v6, a constant, is one
+ * of: behind it is the same code for both. 0 or -1; ports are the caller's.
+ */
+static __always_inline int parse_out(struct __sk_buff *skb, const bool v6,
+				     struct ip_view *ip, struct shunt_key *k)
+{
+	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	void *data = start_of(skb), *end = end_of(skb);
+
+	if (data + ETH_HLEN + ip_min + sizeof(struct tcphdr) > end) {
+		pull(skb, ETH_HLEN + 60 + sizeof(struct tcphdr));
+		data = start_of(skb);
+		end = end_of(skb);
+	}
+	if (parse_ip(data + ETH_HLEN, end, v6, ip))
+		return -1;
+	addresses_out(k, data + ETH_HLEN, v6);
+	return 0;
+}
+
 #endif
