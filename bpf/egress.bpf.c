@@ -168,13 +168,10 @@ static __always_inline bool from_hop(const struct __sk_buff *skb)
 	return ifindex && bpf_map_lookup_elem(&hops, &ifindex);
 }
 
-/* v6 is a constant: each family gets code of its own, which is faster, and the
- * verifier need not be told that two tests of it agree. */
 static __always_inline int egress(struct __sk_buff *skb,
-				  struct shunt_scratch *s, const bool v6)
+				  struct shunt_scratch *s, bool v6)
 {
-	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	void *data = start_of(skb), *end = end_of(skb);
+	void *data;
 	struct ip_view ip;
 	struct shunt_flow *f;
 	struct shunt_key key KEY_ALIGNED;
@@ -183,17 +180,14 @@ static __always_inline int egress(struct __sk_buff *skb,
 	bool drained, again, bare, late = false;
 	__u64 now;
 
-	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
-		pull(skb, ETH_HLEN + 60 + sizeof(*t));
-		data = start_of(skb);
-		end = end_of(skb);
-	}
-	if (parse_ip(data + ETH_HLEN, end, v6, &ip))
+	if (!v6 ? parse_out(skb, false, &ip, &key)
+		: parse_out(skb, true, &ip, &key))
 		return TC_ACT_UNSPEC;
-	t = ip.l4;
-	if ((void *)(t + 1) > end)
+	data = start_of(skb);
+	t = data + ETH_HLEN + ip.hlen;
+	if ((void *)(t + 1) > end_of(skb))
 		return TC_ACT_UNSPEC;
-	if (ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	if (cfg_message_path && ip.proto == IPPROTO_UDP && !ip.options &&
 	    frame_ports((void *)t)) {
 		s->out_ifindex = 0;
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_FRAME_OUT);
@@ -204,7 +198,8 @@ static __always_inline int egress(struct __sk_buff *skb,
 		bpf_tail_call_static(skb, &stages, SHUNT_TAIL_SYN_OUT);
 		return TC_ACT_UNSPEC;
 	}
-	key_out(&key, data + ETH_HLEN, v6, t->source, t->dest);
+	key.lport = t->source;
+	key.rport = t->dest;
 	f = flow_find(s, &key, &slot);
 	if (!f)
 		return TC_ACT_UNSPEC;
@@ -215,7 +210,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 	if (f->flags & SHUNT_F_NO_GSO && from_hop(skb))
 		return TC_ACT_UNSPEC;
 	payload = ip.total - headers;
-	if (f->path == SHUNT_PATH_MESSAGE && (payload || t->fin) && !t->rst) {
+	if (message_flow(f) && (payload || t->fin) && !t->rst) {
 		late = s->late_goes == f->token_local;
 		s->late_goes = 0;
 		if (!late &&
@@ -227,22 +222,22 @@ static __always_inline int egress(struct __sk_buff *skb,
 	now = now_ns();
 	drained = f->rx_ack == f->tx_next;
 	again = after(f->tx_next, bpf_ntohl(t->seq));
-	bare = t->fin || t->rst || ip.hlen != ip_min;
+	bare = t->fin || t->rst || ip.options;
 	track_tx(f, t, payload,
 		 skb->gso_size ? skb->gso_size + headers : ip.total, late, now);
-	if (f->tx == SHUNT_TX_PROBING && ip.hlen == ip_min)
+	if (f->tx == SHUNT_TX_PROBING && !ip.options)
 		maybe_probe(skb, s, f, slot, now);
 	if (f->tx == SHUNT_TX_LEAVING)
 		tx_fallback(f, f->reason, now);
 	if (f->flags & SHUNT_F_WAS_ENCAP && !bare)
 		maybe_sync(skb, s, f, slot, again);
 	if (f->tx != SHUNT_TX_ENCAP) {
-		if (f->flags & SHUNT_F_WAS_ENCAP && ip.hlen == ip_min) {
+		if (f->flags & SHUNT_F_WAS_ENCAP && !ip.options) {
 			/* The clones have moved it. */
 			data = start_of(skb);
-			t = data + ETH_HLEN + ip_min;
+			t = data + ETH_HLEN + ip.hlen;
 			if ((void *)(t + 1) <= end_of(skb))
-				lower_ack(skb, f, t, ETH_HLEN + ip_min);
+				lower_ack(skb, f, t, ETH_HLEN + ip.hlen);
 		}
 		return TC_ACT_UNSPEC;
 	}
@@ -290,9 +285,8 @@ int shunt_egress(struct __sk_buff *skb)
 		if (untag(skb))
 			return TC_ACT_UNSPEC;
 	}
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return egress(skb, s, false);
-	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return egress(skb, s, true);
+	if (skb->protocol == bpf_htons(ETH_P_IP) ||
+	    skb->protocol == bpf_htons(ETH_P_IPV6))
+		return egress(skb, s, skb->protocol == bpf_htons(ETH_P_IPV6));
 	return TC_ACT_UNSPEC;
 }

@@ -86,6 +86,13 @@ flow_find(struct shunt_scratch *s, const struct shunt_key *key, __u32 *slot)
 	return f;
 }
 
+/* The first half is a constant of the instance: without the message path the
+ * verifier leaves out all that is about it. */
+static __always_inline bool message_flow(const struct shunt_flow *f)
+{
+	return cfg_message_path && f->path == SHUNT_PATH_MESSAGE;
+}
+
 /* A flow with a stream of messages says at both hooks what of TCP has to wait
  * for it, to the end, however long TCP itself is silent. */
 static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
@@ -96,7 +103,7 @@ static __always_inline bool flow_takable(const struct shunt_flow *f, __u64 now)
 	    (f->life != SHUNT_LIVE || (__s32)(to_tick(now) - f->seen_tick) <=
 					      (__s32)to_tick(cfg_idle_ns)))
 		return false;
-	if (f->path != SHUNT_PATH_MESSAGE)
+	if (!message_flow(f))
 		return true;
 	return !bpf_map_lookup_elem(&stream_index, &f->key);
 }

@@ -80,38 +80,44 @@ static __always_inline bool blocked(const struct shunt_key *k, __u32 transport,
 /*
  * Put the ids of what we wish for into an offer: first those whose path to this
  * peer is not known to be blocked. With all of them blocked they are offered
- * all the same: the peer may know better. Returns how many there are. (Global
- * for the verifier's sake, like parse_syn.)
+ * all the same: the peer may know better. Are there any? (Global for the
+ * verifier's sake, like parse_syn. So is where to append: a count would be one
+ * more state in each round.)
  */
-__noinline int offer_transports(struct shunt_option *o,
-				const struct shunt_key *k,
-				struct shunt_handshake *hs, __u64 now)
+static __always_inline void append_id(struct shunt_option *o, __be16 id)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < SHUNT_MAX_WISHES; i++) {
+		if (!o->transports[i]) {
+			o->transports[i] = id;
+			break;
+		}
+	}
+}
+
+__noinline bool offer_transports(struct shunt_option *o,
+				 const struct shunt_key *k,
+				 struct shunt_handshake *hs, __u64 now)
 {
 	struct shunt_transport *t;
-	int n = 0;
 
 	if (!o || !k || !hs)
-		return 0;
-#pragma unroll
+		return false;
+#pragma clang loop unroll(disable)
 	for (int late = 0; late < 2; late++) {
-#pragma unroll
+#pragma clang loop unroll(disable)
 		for (int i = 0; i < SHUNT_MAX_WISHES; i++) {
 			__u32 number = hs->wish.transports[i];
 
 			t = number ? deployed(number) : NULL;
 			if (!t || blocked(k, number, now) != late)
 				continue;
-			if (n == 0)
-				o->transports[0] = t->id;
-			else if (n == 1)
-				o->transports[1] = t->id;
-			else
-				o->transports[2] = t->id;
-			if (!n++)
+			if (!o->transports[0])
 				hs->transport = number;
+			append_id(o, t->id);
 		}
 	}
-	return n;
+	return o->transports[0];
 }
 
 /* The number of the first transport of the peer's list that ours has too, in
@@ -123,9 +129,9 @@ __noinline __u32 first_common(const struct shunt_option *o,
 
 	if (!o || !w)
 		return 0;
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < SHUNT_MAX_WISHES; i++) {
-#pragma unroll
+#pragma clang loop unroll(disable)
 		for (int j = 0; j < SHUNT_MAX_WISHES; j++) {
 			__u32 number = w->transports[j];
 
@@ -156,7 +162,8 @@ static __always_inline __u8 common_coverage(const struct shunt_option *o,
 /* Either end's proxy may be away; the segment path is always there. */
 static __always_inline __u8 possible_path(__u8 path)
 {
-	return path == SHUNT_PATH_MESSAGE && message_path_up()
+	return cfg_message_path && path == SHUNT_PATH_MESSAGE &&
+			       message_path_up()
 		       ? SHUNT_PATH_MESSAGE
 		       : SHUNT_PATH_SEGMENT;
 }
@@ -172,94 +179,109 @@ static __always_inline void mute(const struct shunt_key *k, __u64 now)
 		p->muted_until_ns = now + SHUNT_HOLDDOWN_NS;
 }
 
-static __always_inline void syn_out(struct __sk_buff *skb, struct syn *y,
-				    struct shunt_handshake *hs, __u64 now)
+/* The same SYN again: without option, and what is known of it stays. */
+static __always_inline bool syn_again(const struct syn *y,
+				      struct shunt_handshake *hs)
 {
-	struct shunt_option o = {};
-	__u8 why;
-
-	if (!hs || hs->role != SHUNT_ROLE_ACTIVE) {
-		flow_forget(&y->key);
-		return;
-	}
-	if (hs->stage == SHUNT_HS_OFFERED && hs->isn_local == y->seq) {
+	if (!hs || hs->role != SHUNT_ROLE_ACTIVE)
+		return false;
+	if (hs->stage == SHUNT_HS_OFFERED && hs->isn_local == y->seq)
 		hs->flags |= SHUNT_HS_RETRANSMITTED;
-		return;
-	}
-	if (hs->stage != SHUNT_HS_INTENT)
-		return;
-	flow_forget(&y->key);
-	why = cannot_carry(skb, y);
-	hs->path = possible_path(hs->wish.path);
-	start_option(&o, SHUNT_OPT_OFFER, hs->path, hs->wish.coverage);
-	if (!why && !offer_transports(&o, &y->key, hs, now))
-		why = SHUNT_REASON_NO_TRANSPORT;
-	if (why) {
-		hs->stage = SHUNT_HS_BARE;
-		hs->reason = why;
-		count_reason(why);
-		shunt_count(shunt_scratch(), SHUNT_CNT_LEFT_ALONE);
-		return;
-	}
-	hs->stage = SHUNT_HS_OFFERED;
-	hs->wscale = scale_of(y);
-	if (!send_option(skb, y, hs, &o))
-		shunt_count(shunt_scratch(), SHUNT_CNT_OFFER);
+	return hs->stage != SHUNT_HS_INTENT;
 }
 
-static __always_inline void synack_out(struct __sk_buff *skb, struct syn *y,
-				       struct shunt_handshake *hs, __u64 now)
+static __always_inline bool
+synack_again(const struct syn *y, const struct shunt_handshake *hs, __u64 now)
 {
-	struct shunt_option o = {};
-	struct shunt_transport *t;
+	if (!hs)
+		return false;
+	if (hs->role == SHUNT_ROLE_ACTIVE)
+		return true; /* simultaneous open */
+	if (hs->role != SHUNT_ROLE_PASSIVE || hs->stage == SHUNT_HS_HEARD ||
+	    hs->isn_local != y->seq)
+		return false;
+	if (hs->stage == SHUNT_HS_ANSWERED)
+		mute(&y->key, now);
+	return true;
+}
 
-	if (hs && hs->role == SHUNT_ROLE_PASSIVE &&
-	    hs->stage != SHUNT_HS_HEARD && hs->isn_local == y->seq) {
-		if (hs->stage == SHUNT_HS_ANSWERED)
-			mute(&y->key, now);
-		return; /* again: without option */
-	}
-	if (hs && hs->role == SHUNT_ROLE_ACTIVE)
-		return; /* simultaneous open */
-	flow_forget(&y->key);
-	if (!hs || hs->stage != SHUNT_HS_HEARD ||
-	    hs->isn_remote + 1 != y->ack_seq)
-		return;
-	hs->reason = cannot_carry(skb, y);
-	t = deployed(hs->transport);
-	if (!hs->reason && !t)
-		hs->reason = SHUNT_REASON_NO_TRANSPORT;
-	if (!hs->reason && !flow_room(now)) {
-		hs->reason = SHUNT_REASON_TABLE_FULL;
+/* What of the option is not the same in both, or why there is none. */
+static __always_inline __u8 offer(const struct syn *y,
+				  struct shunt_handshake *hs,
+				  struct shunt_option *o, __u64 now)
+{
+	start_option(o, SHUNT_OPT_OFFER, hs->path, hs->wish.coverage);
+	hs->wscale = scale_of(y);
+	return offer_transports(o, &y->key, hs, now)
+		       ? SHUNT_REASON_NONE
+		       : SHUNT_REASON_NO_TRANSPORT;
+}
+
+static __always_inline __u8 answer(const struct syn *y,
+				   struct shunt_handshake *hs,
+				   struct shunt_option *o, __u64 now)
+{
+	struct shunt_transport *t = deployed(hs->transport);
+
+	if (!t)
+		return SHUNT_REASON_NO_TRANSPORT;
+	if (!flow_room(now)) {
 		shunt_count(shunt_scratch(), SHUNT_CNT_TABLE_FULL);
+		return SHUNT_REASON_TABLE_FULL;
 	}
-	if (hs->reason || !t) {
+	start_option(o, SHUNT_OPT_ANSWER, hs->path, hs->coverage);
+	o->transports[0] = t->id;
+	smaller_scale(hs, y);
+	return SHUNT_REASON_NONE;
+}
+
+static __always_inline void left_alone(const struct syn *y,
+				       struct shunt_handshake *hs)
+{
+	count_reason(hs->reason);
+	if (y->ack) {
 		hs->isn_local = y->seq;
 		hs->stage = SHUNT_HS_REFUSED;
-		count_reason(hs->reason);
-		return;
+	} else {
+		hs->stage = SHUNT_HS_BARE;
+		shunt_count(shunt_scratch(), SHUNT_CNT_LEFT_ALONE);
 	}
-	hs->stage = SHUNT_HS_ANSWERED;
-	smaller_scale(hs, y);
-	start_option(&o, SHUNT_OPT_ANSWER, hs->path, hs->coverage);
-	o.transports[0] = t->id;
-	if (!send_option(skb, y, hs, &o))
-		shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER);
 }
 
 SEC("tc")
 int shunt_syn_out(struct __sk_buff *skb)
 {
 	struct syn y = {};
+	struct shunt_option o = {};
 	struct shunt_handshake *hs;
+	__u64 now = now_ns();
 
 	if (parse_syn(skb, &y, true))
 		return TC_ACT_UNSPEC;
 	hs = bpf_map_lookup_elem(&handshakes, &y.key);
-	if (y.ack)
-		synack_out(skb, &y, hs, now_ns());
-	else
-		syn_out(skb, &y, hs, now_ns());
+	if (y.ack ? synack_again(&y, hs, now) : syn_again(&y, hs))
+		return TC_ACT_UNSPEC;
+	flow_forget(&y.key);
+	if (!hs)
+		return TC_ACT_UNSPEC;
+	if (y.ack ? hs->stage != SHUNT_HS_HEARD ||
+			    hs->isn_remote + 1 != y.ack_seq
+		  : hs->role != SHUNT_ROLE_ACTIVE)
+		return TC_ACT_UNSPEC;
+	if (!y.ack)
+		hs->path = possible_path(hs->wish.path);
+	hs->reason = cannot_carry(skb, &y);
+	if (!hs->reason)
+		hs->reason = y.ack ? answer(&y, hs, &o, now)
+				   : offer(&y, hs, &o, now);
+	if (hs->reason) {
+		left_alone(&y, hs);
+		return TC_ACT_UNSPEC;
+	}
+	hs->stage = y.ack ? SHUNT_HS_ANSWERED : SHUNT_HS_OFFERED;
+	if (!send_option(skb, &y, hs, &o))
+		shunt_count(shunt_scratch(),
+			    y.ack ? SHUNT_CNT_ANSWER : SHUNT_CNT_OFFER);
 	return TC_ACT_UNSPEC;
 }
 
@@ -303,98 +325,120 @@ static __always_inline bool option_is(const struct syn *y, __u8 type)
 	       y->option.version_type == (SHUNT_TCPOPT_VERSION << 4 | type);
 }
 
-/* An offer. Nothing is committed before our own SYN-ACK leaves, so a forged SYN
- * does no more than turn over an entry in an LRU map. */
-static __always_inline void syn_in(struct __sk_buff *skb, struct syn *y,
-				   struct shunt_handshake *hs, __u64 now)
+/* May this offer be answered? The wish is then that of our policy. */
+static __always_inline bool takes_offer(const struct syn *y,
+					const struct shunt_handshake *hs,
+					struct shunt_wish *wish, __u64 now)
 {
 	struct policy_query q = {.remote = y->key.remote,
 				 .port = bpf_ntohs(y->key.lport)};
-	struct shunt_handshake heard = {
+	struct shunt_peer_key pk = {.addr = y->key.remote};
+	struct shunt_peer *p;
+
+	if (!option_is(y, SHUNT_OPT_OFFER) || is_control(&y->key))
+		return false;
+	shunt_count(shunt_scratch(), SHUNT_CNT_OFFER_RX);
+	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
+	    !older_than(hs->created_ns, now, SHUNT_NSEC))
+		return false; /* simultaneous open */
+	if (hs && hs->role == SHUNT_ROLE_PASSIVE && hs->isn_remote == y->seq &&
+	    hs->stage != SHUNT_HS_HEARD)
+		return false; /* the same SYN again */
+	p = bpf_map_lookup_elem(&peers, &pk);
+	if (p && p->muted_until_ns > now)
+		return false;
+	policy_decide(&q, accept_step);
+	*wish = q.wish;
+	return true;
+}
+
+static __always_inline void refused(struct shunt_handshake *hs, __u8 reason)
+{
+	hs->stage = SHUNT_HS_REFUSED;
+	hs->reason = reason;
+	count_reason(reason);
+}
+
+/* Is this the answer to our offer? The wish is then that of the offer. */
+static __always_inline bool takes_answer(const struct syn *y,
+					 struct shunt_handshake *hs,
+					 struct shunt_wish *wish, __u64 now)
+{
+	struct shunt_flow *f;
+	__u32 slot;
+
+	if (!hs || hs->role != SHUNT_ROLE_ACTIVE)
+		return false;
+	/* Again, so the peer has not heard what we answered over the transport,
+	 * and TCP's own retransmission would be of data: a client that waits
+	 * for the server to speak first has none. */
+	if (hs->stage == SHUNT_HS_DONE && hs->isn_remote == y->seq) {
+		f = flow_indexed(&y->key, &slot);
+		if (f)
+			doubt(f, SHUNT_REASON_STALLED, 0, now);
+	}
+	if (hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
+		return false;
+	if (!y->ours) {
+		refused(hs, SHUNT_REASON_NO_ANSWER);
+		if (hs->flags & SHUNT_HS_RETRANSMITTED)
+			mute(&y->key, now);
+		return false;
+	}
+	*wish = hs->wish;
+	return true;
+}
+
+/* Nothing is committed before our own SYN-ACK leaves, so a forged SYN does no
+ * more than turn over an entry in an LRU map. */
+static __always_inline void heard(const struct syn *y,
+				  const struct shunt_wish *wish, __u32 number,
+				  __u8 coverage, __u64 now)
+{
+	struct shunt_handshake hs = {
 		.created_ns = now,
 		.stage = SHUNT_HS_HEARD,
 		.role = SHUNT_ROLE_PASSIVE,
 		.isn_remote = y->seq,
 		.token_remote = bpf_ntohl(y->option.token),
 		.wscale = scale_of(y),
+		.wish = *wish,
+		.path = possible_path(y->option.path_coverage >> 4),
+		.transport = number,
+		.coverage = coverage,
 	};
-	struct shunt_peer_key pk = {.addr = y->key.remote};
-	struct shunt_transport *t;
-	struct shunt_peer *p;
-	__u32 number;
 
-	if (!option_is(y, SHUNT_OPT_OFFER) || is_control(&y->key))
-		return;
-	shunt_count(shunt_scratch(), SHUNT_CNT_OFFER_RX);
-	if (hs && hs->role == SHUNT_ROLE_ACTIVE &&
-	    !older_than(hs->created_ns, now, SHUNT_NSEC))
-		return; /* simultaneous open */
-	if (hs && hs->role == SHUNT_ROLE_PASSIVE && hs->isn_remote == y->seq &&
-	    hs->stage != SHUNT_HS_HEARD)
-		return; /* the same SYN again */
-	policy_decide(&q, accept_step);
-	number = first_common(&y->option, &q.wish);
-	t = number ? deployed(number) : NULL;
-	if (!t)
-		return;
-	heard.wish = q.wish;
-	heard.path = possible_path(y->option.path_coverage >> 4);
-	heard.transport = number;
-	heard.coverage = common_coverage(&y->option, &q.wish, t);
-	p = bpf_map_lookup_elem(&peers, &pk);
-	if (p && p->muted_until_ns > now)
-		return;
-	if (lower_mss(skb, y, t))
-		return;
-	bpf_map_update_elem(&handshakes, &y->key, &heard, BPF_ANY);
+	bpf_map_update_elem(&handshakes, &y->key, &hs, BPF_ANY);
 }
 
-static __always_inline void synack_in(struct __sk_buff *skb, struct syn *y,
-				      struct shunt_handshake *hs, __u64 now)
+static __always_inline void answered(struct __sk_buff *skb, const struct syn *y,
+				     struct shunt_handshake *hs, __u32 number,
+				     __u8 coverage)
 {
-	struct shunt_transport *t;
-	__u8 path = y->option.path_coverage >> 4;
-	struct shunt_flow *f;
-	__u32 number = 0, slot;
+	struct shunt_scratch *s = shunt_scratch();
 
-	/* Again, so the peer has not heard what we answered over the transport,
-	 * and TCP's own retransmission would be of data: a client that waits
-	 * for the server to speak first has none. */
-	if (hs && hs->role == SHUNT_ROLE_ACTIVE && hs->stage == SHUNT_HS_DONE &&
-	    hs->isn_remote == y->seq) {
-		f = flow_indexed(&y->key, &slot);
-		if (f)
-			doubt(f, SHUNT_REASON_STALLED, 0, now);
-	}
-	if (!hs || hs->role != SHUNT_ROLE_ACTIVE ||
-	    hs->stage != SHUNT_HS_OFFERED || hs->isn_local + 1 != y->ack_seq)
+	if (!s)
 		return;
-	if (!y->ours) {
-		hs->stage = SHUNT_HS_REFUSED;
-		hs->reason = SHUNT_REASON_NO_ANSWER;
-		count_reason(hs->reason);
-		if (hs->flags & SHUNT_HS_RETRANSMITTED)
-			mute(&y->key, now);
-		return;
-	}
-	if (option_is(y, SHUNT_OPT_ANSWER) &&
-	    (path == SHUNT_PATH_SEGMENT || path == hs->path))
-		number = first_common(&y->option, &hs->wish);
-	t = number ? deployed(number) : NULL;
-	if (!t || lower_mss(skb, y, t)) {
-		hs->stage = SHUNT_HS_REFUSED;
-		hs->reason = SHUNT_REASON_REFUSED;
-		count_reason(hs->reason);
-		return;
-	}
-	shunt_count(shunt_scratch(), SHUNT_CNT_ANSWER_RX);
+	shunt_count(s, SHUNT_CNT_ANSWER_RX);
 	hs->isn_remote = y->seq;
 	hs->token_remote = bpf_ntohl(y->option.token);
 	hs->transport = number;
-	hs->path = path;
-	hs->coverage = common_coverage(&y->option, &hs->wish, t);
+	hs->path = y->option.path_coverage >> 4;
+	hs->coverage = coverage;
 	smaller_scale(hs, y);
-	flow_create(&y->key, hs, now, true);
+	s->first.key = y->key;
+	s->first.kind = SHUNT_FIRST_ANSWER;
+	bpf_tail_call_static(skb, &stages, SHUNT_TAIL_ADOPT);
+}
+
+/* An answer may leave out the message path, and no more. */
+static __always_inline bool fits_offer(const struct syn *y,
+				       const struct shunt_handshake *hs)
+{
+	__u8 path = y->option.path_coverage >> 4;
+
+	return option_is(y, SHUNT_OPT_ANSWER) &&
+	       (path == SHUNT_PATH_SEGMENT || path == hs->path);
 }
 
 SEC("tc")
@@ -402,13 +446,30 @@ int shunt_syn_in(struct __sk_buff *skb)
 {
 	struct syn y = {};
 	struct shunt_handshake *hs;
+	struct shunt_wish wish = {};
+	struct shunt_transport *t;
+	__u64 now = now_ns();
+	__u32 number = 0;
+	__u8 coverage;
 
 	if (parse_syn(skb, &y, false))
 		return TC_ACT_UNSPEC;
 	hs = bpf_map_lookup_elem(&handshakes, &y.key);
-	if (y.ack)
-		synack_in(skb, &y, hs, now_ns());
-	else
-		syn_in(skb, &y, hs, now_ns());
+	if (!(y.ack ? takes_answer(&y, hs, &wish, now)
+		    : takes_offer(&y, hs, &wish, now)))
+		return TC_ACT_UNSPEC;
+	if (!y.ack || (hs && fits_offer(&y, hs)))
+		number = first_common(&y.option, &wish);
+	t = number ? deployed(number) : NULL;
+	if (!t || lower_mss(skb, &y, t)) {
+		if (y.ack && hs)
+			refused(hs, SHUNT_REASON_REFUSED);
+		return TC_ACT_UNSPEC;
+	}
+	coverage = common_coverage(&y.option, &wish, t);
+	if (!y.ack)
+		heard(&y, &wish, number, coverage, now);
+	else if (hs)
+		answered(skb, &y, hs, number, coverage);
 	return TC_ACT_UNSPEC;
 }

@@ -18,7 +18,7 @@ static __always_inline bool final_option(struct __sk_buff *skb,
 					 const struct tcphdr *t,
 					 struct shunt_final_option *o)
 {
-	__u32 l4 = (void *)t - (void *)(long)skb->data;
+	__u32 l4 = (void *)t - start_of(skb);
 
 	return t->doff * 4u >= sizeof(*t) + sizeof(*o) &&
 	       !bpf_skb_load_bytes(skb, l4 + t->doff * 4 - sizeof(*o), o,
@@ -111,14 +111,19 @@ static __always_inline int hand_to_proxy(struct __sk_buff *skb, __u32 number)
 	return 0;
 }
 
-static __always_inline int hold(struct __sk_buff *skb, struct shunt_scratch *s,
-				const bool v6)
+SEC("tc")
+int shunt_hold(struct __sk_buff *skb)
 {
+	const bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+	struct shunt_scratch *s = shunt_scratch();
 	struct frame fr = {};
 	struct shunt_flow *f;
-	enum verdict verdict = look_skb(skb, &fr, v6);
+	enum verdict verdict;
 	__u32 slot = 0, number = 0;
 
+	if (!s)
+		return TC_ACT_SHOT;
+	verdict = v6 ? look_skb(skb, &fr, true) : look_skb(skb, &fr, false);
 	if (verdict != PLAIN && verdict != SEGMENT)
 		return TC_ACT_UNSPEC;
 	f = flow_find(s, &fr.key, &slot);
@@ -151,15 +156,4 @@ static __always_inline int hold(struct __sk_buff *skb, struct shunt_scratch *s,
 	hand_over(s, &fr, f, v6, slot, ETH_HLEN, false);
 	shunt_tail_call(skb, &decap_tc_progs, fr.transport);
 	return TC_ACT_UNSPEC;
-}
-
-SEC("tc")
-int shunt_hold(struct __sk_buff *skb)
-{
-	struct shunt_scratch *s = shunt_scratch();
-
-	if (!s)
-		return TC_ACT_SHOT;
-	return skb->protocol == bpf_htons(ETH_P_IPV6) ? hold(skb, s, true)
-						      : hold(skb, s, false);
 }

@@ -24,10 +24,8 @@
 char _license[] SEC("license") = "GPL";
 
 static __always_inline int hop(struct __sk_buff *skb, struct shunt_scratch *s,
-			       const bool v6)
+			       bool v6)
 {
-	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	void *data = start_of(skb), *end = end_of(skb);
 	struct shunt_key key KEY_ALIGNED;
 	__u32 ifindex = skb->ifindex, slot, number, headers;
 	__u32 *device = bpf_map_lookup_elem(&hops, &ifindex);
@@ -37,17 +35,13 @@ static __always_inline int hop(struct __sk_buff *skb, struct shunt_scratch *s,
 
 	if (!device)
 		return TC_ACT_SHOT;
-	if (data + ETH_HLEN + ip_min + sizeof(*t) > end) {
-		pull(skb, ETH_HLEN + 60 + sizeof(*t));
-		data = start_of(skb);
-		end = end_of(skb);
-	}
-	if (parse_ip(data + ETH_HLEN, end, v6, &ip))
+	if (!v6 ? parse_out(skb, false, &ip, &key)
+		: parse_out(skb, true, &ip, &key))
 		return TC_ACT_SHOT;
-	t = ip.l4;
-	if ((void *)(t + 1) > end)
+	t = start_of(skb) + ETH_HLEN + ip.hlen;
+	if ((void *)(t + 1) > end_of(skb))
 		return TC_ACT_SHOT;
-	if (ip.proto == IPPROTO_UDP && ip.hlen == ip_min &&
+	if (cfg_message_path && ip.proto == IPPROTO_UDP && !ip.options &&
 	    frame_ports((void *)t)) {
 		s->hopped = skb->ingress_ifindex != ifindex;
 		s->out_ifindex = *device;
@@ -55,7 +49,8 @@ static __always_inline int hop(struct __sk_buff *skb, struct shunt_scratch *s,
 	}
 	if (ip.proto != IPPROTO_TCP)
 		return TC_ACT_SHOT;
-	key_out(&key, data + ETH_HLEN, v6, t->source, t->dest);
+	key.lport = t->source;
+	key.rport = t->dest;
 	headers = ip.hlen + t->doff * 4;
 	/* From here on it goes to the device. */
 	s->hopped = skb->ingress_ifindex != ifindex;
@@ -82,9 +77,8 @@ int shunt_hop(struct __sk_buff *skb)
 
 	if (!s)
 		return TC_ACT_SHOT;
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return hop(skb, s, false);
-	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return hop(skb, s, true);
-	return TC_ACT_SHOT; /* nothing else is sent through it */
+	if (skb->protocol != bpf_htons(ETH_P_IP) &&
+	    skb->protocol != bpf_htons(ETH_P_IPV6))
+		return TC_ACT_SHOT; /* nothing else is sent through it */
+	return hop(skb, s, skb->protocol == bpf_htons(ETH_P_IPV6));
 }

@@ -41,6 +41,8 @@ struct error {
 	struct shunt_transport *transport;
 	__u32 number;
 	bool lite_frame; /* the proxy's, see frame.bpf.c */
+	bool cut;	 /* the quote ends before what is inside */
+	bool probe;	 /* that is our outstanding probe */
 };
 
 static __always_inline int read_type(struct __sk_buff *skb, const bool v6,
@@ -97,7 +99,7 @@ static __always_inline int read_outer(struct __sk_buff *skb, const bool v6,
 	if (proto == IPPROTO_TCP ||
 	    bpf_skb_load_bytes(skb, e->at + ip, ports, sizeof(ports)))
 		return -1;
-	e->lite_frame = proto == IPPROTO_UDPLITE &&
+	e->lite_frame = cfg_message_path && proto == IPPROTO_UDPLITE &&
 			ports[0] == bpf_htons(SHUNT_PORT) &&
 			ports[1] == ports[0];
 	if (proto != IPPROTO_UDP && proto != IPPROTO_UDPLITE)
@@ -120,11 +122,11 @@ static __always_inline int read_outer(struct __sk_buff *skb, const bool v6,
 	return 0;
 }
 
-/* The flow of the quoted inner packet, if that is on its way now; *probe: it is
- * our outstanding probe. -ENODATA and NULL if the quote ends before. */
-static __always_inline struct shunt_flow *
-read_inner(struct __sk_buff *skb, const bool v6, const struct error *e,
-	   struct shunt_key *k, bool *probe, bool *cut)
+/* The flow of the quoted inner packet, if that is on its way now. */
+static __always_inline struct shunt_flow *read_inner(struct __sk_buff *skb,
+						     const bool v6,
+						     struct error *e,
+						     struct shunt_key *k)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	struct shunt_scratch *s = shunt_scratch();
@@ -136,7 +138,7 @@ read_inner(struct __sk_buff *skb, const bool v6, const struct error *e,
 	__be32 w[4]; /* ports and sequence number, or the front of a probe */
 	__u8 proto;
 
-	*cut = true;
+	e->cut = true;
 	if (v6) {
 		if (bpf_skb_load_bytes(skb, at, &h6, sizeof(h6)))
 			return NULL;
@@ -163,8 +165,8 @@ read_inner(struct __sk_buff *skb, const bool v6, const struct error *e,
 		inner.lport = w[0] & 0xffff;
 		inner.rport = w[0] >> 16;
 	}
-	*cut = false;
-	*probe = proto == SHUNT_PROBE_PROTO;
+	e->cut = false;
+	e->probe = proto == SHUNT_PROBE_PROTO;
 	k->lport = inner.lport;
 	k->rport = inner.rport;
 	if (!s || !same_key(k, &inner))
@@ -172,7 +174,7 @@ read_inner(struct __sk_buff *skb, const bool v6, const struct error *e,
 	f = flow_find(s, k, &slot);
 	if (!f || f->transport != e->number)
 		return NULL;
-	if (*probe)
+	if (e->probe)
 		return f->tx == SHUNT_TX_PROBING && f->probes &&
 				       w[3] == bpf_htonl(f->nonce)
 			       ? f
@@ -189,7 +191,7 @@ read_inner(struct __sk_buff *skb, const bool v6, const struct error *e,
  * quoted. ICMP's checksum follows from what changes; that of the quote need not
  * be right.
  */
-static __always_inline int translate(struct __sk_buff *skb, const bool v6,
+static __always_inline int translate(struct __sk_buff *skb, bool v6,
 				     const struct error *e, __u32 mtu)
 {
 	const __u32 ip = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
@@ -258,9 +260,9 @@ static __always_inline bool smaller_probes(const struct shunt_flow *f,
 	return true;
 }
 
-static __always_inline int too_big(struct __sk_buff *skb, const bool v6,
+static __always_inline int too_big(struct __sk_buff *skb, bool v6,
 				   const struct error *e, struct shunt_flow *f,
-				   bool probe, __u64 now)
+				   __u64 now)
 {
 	__u32 mtu = e->mtu - e->room;
 
@@ -273,10 +275,10 @@ static __always_inline int too_big(struct __sk_buff *skb, const bool v6,
 	if (smaller_probes(f, mtu, now) && f->probes) {
 		f->probes--;
 		f->probe_tick -= MS_TICKS(1000); /* the next one at once */
-	} else if (probe) {
+	} else if (e->probe) {
 		tx_fallback(f, SHUNT_REASON_MTU, now);
 	}
-	if (!probe && translate(skb, v6, e, mtu))
+	if (!e->probe && translate(skb, v6, e, mtu))
 		return TC_ACT_SHOT;
 	shunt_count(shunt_scratch(), SHUNT_CNT_ICMP_MTU);
 	return TC_ACT_UNSPEC;
@@ -297,17 +299,35 @@ static __always_inline void refusal(struct shunt_flow *f, __u64 now)
 		doubt(f, SHUNT_REASON_UNREACHABLE, 0, now);
 }
 
-static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
+/* What differs between the families; v6 is a constant. */
+static __always_inline int look(struct __sk_buff *skb, const bool v6,
+				struct error *e, struct shunt_key *k,
+				struct shunt_flow **f)
 {
+	if (read_type(skb, v6, e) || read_outer(skb, v6, e, k))
+		return -1;
+	if (!e->lite_frame)
+		*f = read_inner(skb, v6, e, k);
+	return 0;
+}
+
+/* IPv4 without options, IPv6 without extension headers. */
+SEC("tc")
+int shunt_icmp(struct __sk_buff *skb)
+{
+	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	struct shunt_key key KEY_ALIGNED = {};
-	bool probe = false, cut = false;
 	struct error e = {};
-	struct shunt_flow *f;
+	struct shunt_flow *f = NULL;
 	struct shunt_peer_key pk = {};
 	struct shunt_peer *p;
+	struct iphdr h;
 	__u64 now = now_ns();
 
-	if (read_type(skb, v6, &e) || read_outer(skb, v6, &e, &key))
+	if (!v6 &&
+	    (bpf_skb_load_bytes(skb, ETH_HLEN, &h, sizeof(h)) || h.ihl != 5))
+		return TC_ACT_UNSPEC;
+	if (v6 ? look(skb, true, &e, &key, &f) : look(skb, false, &e, &key, &f))
 		return TC_ACT_UNSPEC;
 	if (e.lite_frame) {
 		if (e.mtu)
@@ -315,8 +335,7 @@ static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 					     SHUNT_TAIL_FRAME_ICMP);
 		return TC_ACT_UNSPEC;
 	}
-	f = read_inner(skb, v6, &e, &key, &probe, &cut);
-	if (cut) {
+	if (e.cut) {
 		/* Of new flows, the path is proved again. */
 		shunt_count(shunt_scratch(), SHUNT_CNT_ICMP_SHORT);
 		pk.addr = key.remote;
@@ -331,26 +350,13 @@ static __always_inline int icmp(struct __sk_buff *skb, const bool v6)
 		return TC_ACT_UNSPEC;
 	}
 	if (e.mtu)
-		return too_big(skb, v6, &e, f, probe, now);
+		return too_big(skb, v6, &e, f, now);
 	shunt_count(shunt_scratch(), SHUNT_CNT_ICMP);
-	if (!probe)
+	if (!e.probe)
 		refusal(f, now);
 	else if (f->probes >= PROBES_REFUSED)
 		tx_fallback(f, SHUNT_REASON_UNREACHABLE, now);
 	else
 		f->probe_tick -= MS_TICKS(1000); /* the next one at once */
 	return TC_ACT_UNSPEC;
-}
-
-/* IPv4 without options, IPv6 without extension headers. */
-SEC("tc")
-int shunt_icmp(struct __sk_buff *skb)
-{
-	struct iphdr h;
-
-	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return icmp(skb, true);
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &h, sizeof(h)) || h.ihl != 5)
-		return TC_ACT_UNSPEC;
-	return icmp(skb, false);
 }

@@ -187,7 +187,7 @@ static __always_inline enum verdict look(struct frame *fr, void *ip, void *end,
 	number = which_transport(&v, end);
 	if (number == SHUNT_TCP || (!v6 && v.hlen != 20))
 		return OTHER;
-	if (v.proto == IPPROTO_UDPLITE &&
+	if (cfg_message_path && v.proto == IPPROTO_UDPLITE &&
 	    frame_for_us(ip, v6, v.l4, end, v.total - v.hlen)) {
 		fr->l4 = v.l4;
 		return FRAME;

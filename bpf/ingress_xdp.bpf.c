@@ -54,7 +54,7 @@ static __always_inline int frame(struct shunt_scratch *s, void *ip,
 }
 
 static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
-				   __u32 l3, const bool v6)
+				   __u32 l3, bool v6)
 {
 	struct shunt_scratch *s = shunt_scratch();
 	struct frame fr = {};
@@ -71,7 +71,8 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	asm volatile("" ::: "memory");
 	l3 = s->outer & 31;
 	fr.xdp = ctx;
-	verdict = look(&fr, data + l3, end, v6, l3);
+	verdict = v6 ? look(&fr, data + l3, end, true, l3)
+		     : look(&fr, data + l3, end, false, l3);
 	if (verdict == FRAME)
 		return frame(s, data + l3, fr.l4, v6);
 	if (verdict != SEGMENT && verdict != PLAIN)
@@ -79,7 +80,7 @@ static __always_inline int ingress(struct xdp_md *ctx, void *data, void *end,
 	f = flow_find(s, &fr.key, &slot);
 	if (!f)
 		return XDP_PASS;
-	if (f->path == SHUNT_PATH_MESSAGE) {
+	if (message_flow(f)) {
 		enum late late = late_in(f, &fr.key, fr.l4, fr.payload);
 
 		if (late == LATE_FIN)
@@ -123,6 +124,5 @@ int shunt_ingress_xdp(struct xdp_md *ctx)
 
 	if (!l3)
 		return XDP_PASS;
-	return v6 ? ingress(ctx, data, end, l3, true)
-		  : ingress(ctx, data, end, l3, false);
+	return ingress(ctx, data, end, l3, v6);
 }

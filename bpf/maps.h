@@ -115,5 +115,6 @@ extern const volatile __u64 cfg_netns_cookie;
 extern const volatile __u32 cfg_max_flows;
 extern const volatile __u64 cfg_idle_ns;
 extern const volatile __u64 cfg_secret[2];
+extern const volatile bool cfg_message_path;
 
 #endif

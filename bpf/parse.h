@@ -9,7 +9,8 @@
 
 struct ip_view {
 	void *l4;
-	__u32 total; /* bytes of the packet, IP header included */
+	__u32 options; /* IPv4 has some: not 0 */
+	__u32 total;   /* bytes of the packet, IP header included */
 	__u16 hlen;
 	__u8 proto;
 	__u8 tos;
@@ -53,6 +54,7 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 		if ((void *)(h6 + 1) > end || h6->version != 6)
 			return -1;
 		v->hlen = sizeof(*h6);
+		v->options = 0;
 		v->total = sizeof(*h6) + bpf_ntohs(h6->payload_len);
 		v->proto = h6->nexthdr;
 		v->tos = h6->priority << 4 | h6->flow_lbl[0] >> 4;
@@ -61,6 +63,7 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 		    h4->frag_off & bpf_htons(IP_FRAGMENT))
 			return -1;
 		v->hlen = h4->ihl * 4;
+		v->options = v->hlen - sizeof(*h4);
 		v->total = bpf_ntohs(h4->tot_len);
 		v->proto = h4->protocol;
 		v->tos = h4->tos;
@@ -71,9 +74,9 @@ static __always_inline int parse_ip(void *ip, void *end, const bool v6,
 	return 0;
 }
 
-/* Ports and addresses of a segment, seen from the host that sends it. */
-static __always_inline void key_out(struct shunt_key *k, void *ip,
-				    const bool v6, __be16 source, __be16 dest)
+/* Addresses of a packet, seen from the host that sends it. */
+static __always_inline void addresses_out(struct shunt_key *k, void *ip,
+					  const bool v6)
 {
 	struct iphdr *h4 = ip;
 	struct ipv6hdr *h6 = ip;
@@ -85,6 +88,13 @@ static __always_inline void key_out(struct shunt_key *k, void *ip,
 		addr_v4(&k->local, h4->saddr);
 		addr_v4(&k->remote, h4->daddr);
 	}
+}
+
+/* Ports and addresses of a segment. */
+static __always_inline void key_out(struct shunt_key *k, void *ip,
+				    const bool v6, __be16 source, __be16 dest)
+{
+	addresses_out(k, ip, v6);
 	k->lport = source;
 	k->rport = dest;
 }
@@ -133,6 +143,27 @@ static __always_inline void *end_of(struct __sk_buff *skb)
 static __always_inline void pull(struct __sk_buff *skb, __u32 n)
 {
 	bpf_skb_pull_data(skb, n < skb->len ? n : skb->len);
+}
+
+/*
+ * At egress, what differs between the families, which v6, a constant, is one
+ * of: behind it is the same code for both. 0 or -1; ports are the caller's.
+ */
+static __always_inline int parse_out(struct __sk_buff *skb, const bool v6,
+				     struct ip_view *ip, struct shunt_key *k)
+{
+	const __u32 ip_min = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	void *data = start_of(skb), *end = end_of(skb);
+
+	if (data + ETH_HLEN + ip_min + sizeof(struct tcphdr) > end) {
+		pull(skb, ETH_HLEN + 60 + sizeof(struct tcphdr));
+		data = start_of(skb);
+		end = end_of(skb);
+	}
+	if (parse_ip(data + ETH_HLEN, end, v6, ip))
+		return -1;
+	addresses_out(k, data + ETH_HLEN, v6);
+	return 0;
 }
 
 #endif

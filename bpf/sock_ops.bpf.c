@@ -17,6 +17,7 @@ const volatile __u64 cfg_netns_cookie = 0;
 const volatile __u32 cfg_max_flows = SHUNT_MAX_FLOWS;
 const volatile __u64 cfg_idle_ns = SHUNT_IDLE_NS; /* tests lower it */
 const volatile __u64 cfg_secret[2] = {};
+const volatile bool cfg_message_path = true;
 
 #ifndef AF_INET
 #define AF_INET	 2
@@ -170,8 +171,8 @@ static __always_inline void on_close(const struct shunt_key *k)
 	bpf_map_delete_elem(&handshakes, k);
 }
 
-SEC("sockops")
-int shunt_sock_ops(struct bpf_sock_ops *ctx)
+static __always_inline int sock_ops(struct bpf_sock_ops *ctx,
+				    const bool messages)
 {
 	struct shunt_key k KEY_ALIGNED;
 	__u32 state = 0;
@@ -183,7 +184,8 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		break;
 	case BPF_SOCK_OPS_RTT_CB:
-		stream_resumes(ctx);
+		if (messages)
+			stream_resumes(ctx);
 		return 1;
 	case BPF_SOCK_OPS_STATE_CB:
 		state = ctx->args[1];
@@ -197,7 +199,8 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 	if (bpf_get_netns_cookie(ctx) != cfg_netns_cookie || sock_key(ctx, &k))
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_STATE_CB) {
-		stream_state(ctx, &k, state);
+		if (messages)
+			stream_state(ctx, &k, state);
 		if (state == BPF_TCP_CLOSE)
 			on_close(&k);
 		return 1;
@@ -206,9 +209,22 @@ int shunt_sock_ops(struct bpf_sock_ops *ctx)
 		return 1;
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		on_connect(ctx, &k);
-	else
+	else if (messages)
 		enrol(ctx, &k);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 					       BPF_SOCK_OPS_STATE_CB_FLAG);
 	return 1;
+}
+
+SEC("sockops")
+int shunt_sock_ops(struct bpf_sock_ops *ctx)
+{
+	return sock_ops(ctx, false);
+}
+
+/* With the message path: three times as large. */
+SEC("sockops")
+int shunt_msg_sock_ops(struct bpf_sock_ops *ctx)
+{
+	return sock_ops(ctx, true);
 }

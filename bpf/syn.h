@@ -109,11 +109,8 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 					const bool out, const bool v6)
 {
 	void *data, *end;
-	struct opt_walk w = {.skb = skb};
-	struct shunt_scratch *s = shunt_scratch();
 	struct ip_view ip;
 	struct tcphdr *t;
-	__u32 n;
 
 	y->v6 = v6;
 	data = start_of(skb);
@@ -142,11 +139,19 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
 	y->payload = ip.total - ip.hlen - t->doff * 4;
 	y->total = v6 ? ((struct ipv6hdr *)(data + ETH_HLEN))->payload_len
 		      : ((struct iphdr *)(data + ETH_HLEN))->tot_len;
-	n = y->optlen;
+	return 0;
+}
+
+static __always_inline int parse_options(struct __sk_buff *skb, struct syn *y)
+{
+	struct shunt_scratch *s = shunt_scratch();
+	struct opt_walk w = {.skb = skb};
+	__u32 n = y->optlen;
+
 	if (n) {
 		if (!s || n > OPTIONS_MAX)
 			return -1;
-		w.start = y->l4 + sizeof(*t);
+		w.start = y->l4 + sizeof(struct tcphdr);
 		s->option_at = 0;
 		s->option_len = n;
 		__builtin_memset(s->options, TCPOPT_EOL, sizeof(s->options));
@@ -180,11 +185,14 @@ static __always_inline int parse_family(struct __sk_buff *skb, struct syn *y,
  */
 __noinline int parse_syn(struct __sk_buff *skb, struct syn *y, bool out)
 {
+	int err;
+
 	if (!y)
 		return -1;
-	return skb->protocol == bpf_htons(ETH_P_IPV6)
-		       ? parse_family(skb, y, out, true)
-		       : parse_family(skb, y, out, false);
+	err = skb->protocol == bpf_htons(ETH_P_IPV6)
+		      ? parse_family(skb, y, out, true)
+		      : parse_family(skb, y, out, false);
+	return err ? err : parse_options(skb, y);
 }
 
 #endif

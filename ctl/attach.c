@@ -332,7 +332,10 @@ int attach_sock_ops(const char *dir, const struct cgroup *cg)
 {
 	int prog, link, err;
 
+	/* The one or the other, see message_configure(). */
 	prog = pin_get(dir, "progs", "shunt_sock_ops");
+	if (prog == -ENOENT)
+		prog = pin_get(dir, "progs", "shunt_msg_sock_ops");
 	if (prog < 0)
 		return shunt_err(prog, "program shunt_sock_ops: %s",
 				 strerror(-prog));

@@ -121,6 +121,7 @@ static int configure(const struct build *b, struct shunt_bpf *skel)
 		return shunt_err(-errno, "getrandom: %s", strerror(errno));
 	skel->rodata->cfg_netns_cookie = b->host.netns_cookie;
 	skel->rodata->cfg_max_flows = flows;
+	skel->rodata->cfg_message_path = b->options->message.on;
 	memcpy((void *)skel->rodata->cfg_secret, secret, sizeof(secret));
 	/* Time in the verifier, for nothing; the slow one is a stage too. */
 	bpf_program__set_autoload(skel->progs.shunt_ingress_tc,

@@ -385,9 +385,10 @@ static bool selected(const struct shunt_flow *f, const struct selection *sel)
 /* Returns how many. */
 static int fall_back(struct live *live, const struct selection *sel)
 {
+	size_t end = live_end(live);
 	int n = 0;
 
-	for (size_t i = 1; i < live->n; i++)
+	for (size_t i = 1; i < end; i++)
 		if (live->flow[i].life == SHUNT_LIVE &&
 		    selected(&live->flow[i], sel))
 			n += live_leave(&live->flow[i], SHUNT_REASON_ASKED);

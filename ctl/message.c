@@ -19,7 +19,7 @@ static const char *const programs[] = {
 	"shunt_msg_enrol",  "shunt_msg_redirector", "shunt_msg_deliver",
 	"shunt_late_out",   "shunt_hold",	    "shunt_inject",
 	"shunt_setsockopt", "shunt_frame_out",	    "shunt_frame_in",
-	"shunt_frame_icmp",
+	"shunt_frame_icmp", "shunt_msg_sock_ops",
 };
 
 /* Of these the first that the kernel allows. */
@@ -134,6 +134,8 @@ int message_configure(struct bpf_object *object, bool on)
 		return -ENOTSUP; /* probes_message has said so */
 	for (size_t i = 0; !err && i < ARRAY_SIZE(programs); i++)
 		err = set_autoload(object, programs[i], on);
+	if (!err)
+		err = set_autoload(object, "shunt_sock_ops", !on);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(readers); i++)
 		err = set_autoload(object, readers[i].program,
 				   reader == &readers[i]);

@@ -38,7 +38,9 @@ static bool is_of(const struct shunt_flow *f, unsigned number)
 
 static void leave(struct live *live, unsigned number)
 {
-	for (size_t i = 1; i < live->n; i++)
+	size_t end = live_end(live);
+
+	for (size_t i = 1; i < end; i++)
 		if (is_of(&live->flow[i], number))
 			live_leave(&live->flow[i], SHUNT_REASON_NO_TRANSPORT);
 }
@@ -47,8 +49,9 @@ static bool is_quiet(const struct live *live, unsigned number)
 {
 	__u32 tick = now_ns() >> SHUNT_TICK_SHIFT;
 	__u32 quiet = QUIET_MS * 1000000ULL >> SHUNT_TICK_SHIFT;
+	size_t end = live_end(live);
 
-	for (size_t i = 1; i < live->n; i++) {
+	for (size_t i = 1; i < end; i++) {
 		const struct shunt_flow *f = &live->flow[i];
 
 		if (is_of(f, number) && f->rx_tick &&

@@ -133,6 +133,10 @@ static int fill_maps(struct rig *r)
 
 static int load(struct rig *r, uint32_t max_flows)
 {
+	static const char *const sockets[] = {
+		"shunt_sock_ops",   "shunt_msg_sock_ops",  "shunt_setsockopt",
+		"shunt_msg_reader", "shunt_msg_reader_tp",
+	};
 	struct shunt_bpf *h;
 	int err;
 
@@ -153,9 +157,12 @@ static int load(struct rig *r, uint32_t max_flows)
 	bpf_map__set_max_entries(h->maps.streams, RIG_STREAMS + 1);
 	bpf_map__set_max_entries(h->maps.stream_index, RIG_STREAMS);
 	bpf_map__set_max_entries(h->maps.message_socks, RIG_STREAMS + 1);
-	/* Not every kernel allows them, see ctl/message.c. */
-	bpf_program__set_autoload(h->progs.shunt_msg_reader, false);
-	bpf_program__set_autoload(h->progs.shunt_msg_reader_tp, false);
+	/* What is told of sockets can't be run here, and not every kernel
+	 * allows all of it, see ctl/message.c. */
+	for (size_t i = 0; i < sizeof(sockets) / sizeof(*sockets); i++)
+		bpf_program__set_autoload(
+			bpf_object__find_program_by_name(h->obj, sockets[i]),
+			false);
 	err = shunt_bpf__load(h);
 	err = err ?: load_transports(r);
 	if (err) {

@@ -174,6 +174,46 @@ TEST_F(output, flows_of_every_state)
 	json_decref(json);
 }
 
+/* How far the hand of the flow table has come, and how many flows then fall
+ * back of those in the first, the tenth and the last slot. */
+static int fall_back_at(const FIXTURE_DATA(output) * self, __u32 hand)
+{
+	const __u32 slots[] = {1, 10, 1000}, zero = 0;
+	struct shunt_flow flow = {
+		.key = key_of(AF_INET, "192.0.2.1", 40000, "198.51.100.7", 80),
+		.life = SHUNT_LIVE,
+		.transport = SHUNT_UDP,
+		.created_ns = cli_now_ns(),
+	};
+	int map = cli_map("hand"), n = -1;
+	json_t *json;
+
+	for (int i = 0; i < 3; i++) {
+		flow.key.rport = htons(slots[i]);
+		flow.tx = SHUNT_TX_ENCAP;
+		if (slots[i] <= hand || !hand)
+			put_flow(self->index, self->flows, slots[i], &flow);
+	}
+	bpf_map_update_elem(map, &zero, &hand, BPF_ANY);
+	close(map);
+	shunt(&o, "flows", "fallback", "--all", "-j");
+	json = cli_json(&o);
+	json_unpack(json, "{s:i}", "flows", &n);
+	json_decref(json);
+	return n;
+}
+
+/* No flow is overlooked: after one round, and when the hand's number, of 32
+ * bits, has begun anew. */
+TEST_F(output, fallback_wherever_the_hand_is)
+{
+	EXPECT_EQ(1, fall_back_at(self, 1));
+	EXPECT_EQ(2, fall_back_at(self, 10));
+	EXPECT_EQ(3, fall_back_at(self, 1000));
+	EXPECT_EQ(3, fall_back_at(self, 1001));
+	EXPECT_EQ(3, fall_back_at(self, 0));
+}
+
 TEST_F(output, flows_fit_80_columns)
 {
 	struct shunt_flow flow = {

@@ -176,6 +176,7 @@ TEST_F(up, device_without_ethernet)
 {
 	if (cli_sh(&o, "ip tuntap add dev tun0 mode tun"))
 		SKIP(return, "cannot make a tun device: %.200s", o.err);
+	cli_state(before, sizeof(before));
 	shunt(&o, "up", "--dev", "tun0");
 	EXPECT_REFUSED("tun0: carries no Ethernet frames");
 }

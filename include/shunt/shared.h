@@ -258,6 +258,23 @@ struct shunt_flow {
 /* Slots that a CPU found last, see flow_find(). */
 #define SHUNT_HINTS 64
 
+/* What shows that the peer has taken part in a handshake, and so makes a flow
+ * of it: what ingress has seen of the packet, for shunt_adopt. */
+enum shunt_first_kind {
+	SHUNT_FIRST_ANSWER,  /* the SYN-ACK, which has been checked */
+	SHUNT_FIRST_SEGMENT, /* on the transport: the first to come in … */
+	SHUNT_FIRST_PROBE,   /* … or a probe */
+};
+
+struct shunt_first {
+	struct shunt_key key;
+	__u32 proof; /* a probe's token, or what a segment acknowledges */
+	__u8 kind;   /* enum shunt_first_kind */
+	__u8 proves; /* there is a proof */
+	__u8 transport;
+	__u8 reserved;
+};
+
 /*
  * One for each CPU, in one place so that a packet looks it up once. The fields
  * in front go from a hook to the program that it tail-calls, for one packet. TC
@@ -280,8 +297,11 @@ struct shunt_scratch {
 	__u32 mtu;     /* of device mtu_ifindex, at mtu_tick */
 	__u32 mtu_ifindex;
 	__u32 mtu_tick;
-	__u32 option_at;  /* handshake: how far its walk is … */
-	__u8 options[64]; /* … over the options of a SYN, padded with EOL */
+	__u32 option_at; /* handshake: how far its walk is … */
+	union {
+		__u8 options[64]; /* … over a SYN's options, padded with EOL */
+		struct shunt_first first;
+	};
 	__u32 option_len;
 	__u32 option_mss_at; /* what it found, as in struct syn */
 	__u16 option_mss;
