@@ -131,7 +131,8 @@ static int take(int fd, uint64_t bytes)
 	}
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
 	free(chunk);
-	return write_all(fd, &taken, sizeof(taken));
+	/* What comes later is no request. */
+	return write_all(fd, &taken, sizeof(taken)) || taken.bytes < bytes;
 }
 
 static void *serve(void *arg)

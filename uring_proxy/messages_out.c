@@ -221,10 +221,17 @@ void messages_send(struct proxy *px, struct peer *p, bool tick)
 {
 	struct channel *c = p->channel;
 	struct stream *list, *st, **tail;
-	bool full = false;
+	bool full = false, acks;
 
 	if (!c || !c->greeted)
 		return;
+	/* Or if there is no timer any more: it has woken the loop for them. */
+	acks = tick && (p->asked || px->timer_ns == UINT64_MAX ||
+			px->now_ns - p->acked_ns >= LAZY_NS);
+	if (acks) {
+		p->asked = false;
+		p->acked_ns = px->now_ns;
+	}
 	list = p->due;
 	p->due = NULL;
 	p->due_tail = &p->due;
@@ -233,7 +240,7 @@ void messages_send(struct proxy *px, struct peer *p, bool tick)
 		st->is_due = false;
 		for (unsigned what = 1; what <= DUE_REPAIR && !full;
 		     what <<= 1) {
-			if (!(st->due & what) || (what == DUE_ACK && !tick) ||
+			if (!(st->due & what) || (what == DUE_ACK && !acks) ||
 			    (what & NEEDS_REMOTE && !st->remote))
 				continue;
 			full = !put(px, c, st, what);

@@ -22,7 +22,6 @@
 #define SOL_UDP 17
 #endif
 
-#define SOCKET_BUF  (8 << 20)
 #define CWND_INIT   (64 << 10)
 #define FORGET_NS   (1000 * NSEC_PER_MS) /* nothing has been under way for */
 #define PAYLOAD_MIN 256
@@ -85,7 +84,7 @@ void peer_measure_mtu(struct peer *p)
 static int open_udp(struct peer *p)
 {
 	bool v4 = is_v4(&p->remote);
-	int fd, one = 1, size = SOCKET_BUF, err;
+	int fd, one = 1, size = SOCKET_ROOM, err;
 	int discover = IP_PMTUDISC_DO;
 	struct sockaddr_storage a;
 	socklen_t n;

@@ -58,7 +58,7 @@ static void sender(struct proxy *px, struct stream *st)
 	if (st->tx_acked == st->tx_sent || !st->peer->channel)
 		return;
 	wait = 2 * (st->peer->srtt_ns ?: control_rtt_ns(st->peer)) +
-	       4 * TICK_NS;
+	       4 * TICK_NS + LAZY_NS;
 	if (px->now_ns - st->tx_progress_ns < wait << st->tx_asked)
 		return;
 	st->tx_progress_ns = px->now_ns;
@@ -112,5 +112,7 @@ void repair_sent(struct proxy *px, struct stream *st, uint64_t offset)
 	/* What was asked for a second ago and has not come will not. */
 	if (px->now_ns - st->asked_ns > SHUNT_NSEC)
 		st->rx_asked = st->rx_next;
+	st->peer->asked = true;
 	stream_due(px, st, DUE_ACK);
+	stream_active(px, st);
 }

@@ -60,11 +60,11 @@ static void set_timer(struct proxy *px)
 {
 	struct io_uring_sqe *sqe;
 
-	if (px->tick_ns >= px->timer_ns)
+	if (px->wake_ns >= px->timer_ns)
 		return;
 	px->timer = (struct __kernel_timespec){
-		.tv_sec = px->tick_ns / SHUNT_NSEC,
-		.tv_nsec = px->tick_ns % SHUNT_NSEC,
+		.tv_sec = px->wake_ns / SHUNT_NSEC,
+		.tv_nsec = px->wake_ns % SHUNT_NSEC,
 	};
 	if (px->timer_ns == UINT64_MAX) {
 		sqe = ring_sqe(px, &px->timer_op);
@@ -76,13 +76,23 @@ static void set_timer(struct proxy *px)
 					     (uintptr_t)&px->timer_op,
 					     IORING_TIMEOUT_ABS);
 	}
-	px->timer_ns = px->tick_ns;
+	px->timer_ns = px->wake_ns;
 }
 
 void ring_tick_soon(struct proxy *px)
 {
 	if (px->tick_ns > px->now_ns + TICK_NS)
 		px->tick_ns = px->now_ns + TICK_NS;
+	if (px->wake_ns > px->now_ns + TICK_NS)
+		px->wake_ns = px->tick_ns;
+}
+
+void ring_tick_lazily(struct proxy *px)
+{
+	if (px->tick_ns > px->now_ns + TICK_NS)
+		px->tick_ns = px->now_ns + TICK_NS;
+	if (px->wake_ns > px->now_ns + LAZY_NS)
+		px->wake_ns = px->now_ns + LAZY_NS;
 }
 
 int ring_round(struct proxy *px)

@@ -189,6 +189,12 @@ int rx_copy(struct proxy *px, struct stream *st, const void *bytes,
 	return insert(px, st, s, s->used - length, length, offset, false);
 }
 
+static void received(struct proxy *px, struct stream *st)
+{
+	rx_deliver(px, st);
+	stream_moves(px, st);
+}
+
 void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 		  uint32_t at, uint32_t length, uint32_t segment)
 {
@@ -208,7 +214,7 @@ void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 			px->shm->refused++;
 		} else {
 			if (last && last != st)
-				rx_deliver(px, last);
+				received(px, last);
 			if (st->shm->rx == SHUNT_SRX_ARMED)
 				stream_set_base(px, st, ntohl(f.base));
 			stream_turn(px, st);
@@ -220,12 +226,13 @@ void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 			else
 				rx_copy(px, st, slab->data + at + sizeof(f),
 					n - sizeof(f), be64toh(f.offset));
-			stream_active(px, st);
+			st->asked = f.flags & SHUNT_FRAME_ASKS;
+			p->asked |= st->asked;
 			last = st;
 		}
 		at += n;
 		length -= n;
 	}
 	if (last)
-		rx_deliver(px, last);
+		received(px, last);
 }

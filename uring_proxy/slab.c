@@ -16,9 +16,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Buffers that are in the ring: what the kernel receives in one go without
- * asking for others first (MULTISHOT_MAX_RETRY in io_uring/net.c). */
-#define BUFFERS_OFFERED 32
+/* Buffers that are in the ring. Few, so that what they were read into last is
+ * still in the CPU's caches: 32, which is what the kernel receives in one go
+ * (MULTISHOT_MAX_RETRY in io_uring/net.c), take 5% more. */
+#define BUFFERS_OFFERED 8
 
 /* Never fewer slabs: some are pinned by flows that stand still. */
 #define SLABS_MIN 64

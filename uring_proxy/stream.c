@@ -17,7 +17,7 @@ void stream_due(struct proxy *px, struct stream *st, unsigned what)
 
 	st->due |= what;
 	if (what & DUE_ACK)
-		stream_active(px, st);
+		stream_moves(px, st);
 	if (st->is_due)
 		return;
 	st->is_due = true;
@@ -40,14 +40,28 @@ static void not_due(struct stream *st)
 	st->is_due = false;
 }
 
-void stream_active(struct proxy *px, struct stream *st)
+static void put_active(struct proxy *px, struct stream *st)
 {
 	if (st->is_active)
 		return;
 	st->is_active = true;
 	st->next_active = px->active;
 	px->active = st;
+}
+
+void stream_active(struct proxy *px, struct stream *st)
+{
+	put_active(px, st);
 	ring_tick_soon(px);
+}
+
+void stream_moves(struct proxy *px, struct stream *st)
+{
+	put_active(px, st);
+	if (stream_hurries(st))
+		ring_tick_soon(px);
+	else
+		ring_tick_lazily(px);
 }
 
 /* ---- promotion ---- */
@@ -169,6 +183,8 @@ void stream_complete(struct proxy *px, struct stream *st)
 		return;
 	__atomic_store_n(&st->shm->rx, SHUNT_SRX_COMPLETE, __ATOMIC_SEQ_CST);
 	stream_due(px, st, DUE_COMPLETE | DUE_ACK);
+	st->peer->asked = true;
+	stream_active(px, st);
 	inject_held(px, st);
 }
 
@@ -328,8 +344,7 @@ static void be_patient(struct proxy *px, struct stream *st)
 	inject_poke(px, st);
 }
 
-/* Is there something that only time or the application brings about? */
-static bool unfinished(const struct stream *st)
+bool stream_hurries(const struct stream *st)
 {
 	return !st->doomed &&
 	       ((st->remote && !st->shm->enrolled && !st->shm->excluded &&
@@ -338,11 +353,19 @@ static bool unfinished(const struct stream *st)
 		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
 		((st->tx_final != UNKNOWN || st->shm->tx_held) &&
 		 !st->shm->tx_open && !st->closed) ||
-		st->tx_read < st->shm->tx_bytes || st->rx || st->held_length ||
-		(st->due & DUE_ACK) || st->rx_next < st->rx_sent ||
-		has_unread(st) ||
+		st->rx || st->held_length || st->rx_next < st->rx_sent ||
 		(st->shm->rx == SHUNT_SRX_BASED && !st->rx_turn) ||
-		(st->peer_ready && st->shm->tx == SHUNT_STX_TCP));
+		(st->peer_ready && st->shm->tx == SHUNT_STX_TCP) ||
+		st->missing_ticks ||
+		(st->asked && (st->due & DUE_ACK || has_unread(st))));
+}
+
+/* Is there something that only time or the application brings about? */
+static bool unfinished(const struct stream *st)
+{
+	return !st->doomed &&
+	       (stream_hurries(st) || st->tx_read < st->shm->tx_bytes ||
+		st->due & DUE_ACK || has_unread(st));
 }
 
 static void tick(struct proxy *px, struct stream *st)
@@ -364,6 +387,7 @@ static void tick(struct proxy *px, struct stream *st)
 	if (!st->doomed)
 		order_tick(px, st);
 	px->unread |= has_unread(st);
+	st->peer->asked |= st->asked;
 	if (st->rx_have != st->acked_next || stream_read(st) != st->acked_read)
 		stream_due(px, st, DUE_ACK);
 }
@@ -408,7 +432,7 @@ void streams_tick(struct proxy *px)
 		if (st->closed)
 			stream_maybe_free(px, st);
 		else if (unfinished(st))
-			stream_active(px, st);
+			stream_moves(px, st);
 	}
 }
 
@@ -489,6 +513,7 @@ void streams_resync(struct proxy *px, struct peer *p)
 			continue;
 		if (st->remote) {
 			due |= DUE_ACK;
+			p->asked = true;
 			if (st->shm->rx >= SHUNT_SRX_ARMED)
 				due |= DUE_READY;
 			if (promoted(st))

@@ -30,6 +30,8 @@
 #define PAGE	      4096
 #define PIECES	      256
 #define UDP_MAX	      65000 /* bytes behind the UDP header, both families */
+/* Of what may be charged: more than that, and acknowledgements are asked for */
+#define ASKS_PART 8
 /* How long copies are made after the kernel has made one that it need not. */
 #define COPIES_NS (60 * SHUNT_NSEC)
 
@@ -80,7 +82,7 @@ void tx_add(struct proxy *px, struct stream *st, struct slab *slab, uint32_t at,
 		*p->ready_tail = st;
 		p->ready_tail = &st->next_ready;
 	}
-	stream_active(px, st);
+	stream_moves(px, st);
 	px->tx_work = true;
 }
 
@@ -186,6 +188,9 @@ static void submit(struct proxy *px, struct peer *p, struct send *s)
 	} else {
 		px->shm->bytes_copied += s->bytes;
 		px->sends++;
+		/* It may have to wait for room; see ring_round(). */
+		if (p->inflight > SOCKET_ROOM / 2)
+			ring_tick_soon(px);
 		io_uring_prep_sendmsg(sqe, p->udp, &s->msg, MSG_NOSIGNAL);
 	}
 }
@@ -205,9 +210,19 @@ static void in_place(struct send *s, const struct shunt_frame *f,
 		s->iov[s->n_iov++] = (struct iovec){at, length};
 }
 
+/* Does it wait for what acknowledgements release, or will it soon? */
+static bool presses(const struct proxy *px, const struct stream *st)
+{
+	const struct shunt_proxy *all = px->shared;
+
+	return st->shm->tx_charged - st->shm->tx_released >
+		       all->stream_limit / ASKS_PART ||
+	       all->charged - all->released > all->total_limit / ASKS_PART;
+}
+
 /* Put bytes of st, from tx_sent on, into one more frame: how many. 0: s has no
  * room for as many pieces. */
-static uint32_t add_frame(struct stream *st, struct send *s)
+static uint32_t add_frame(struct stream *st, struct send *s, bool asks)
 {
 	struct peer *p = st->peer;
 	struct shunt_frame *f = &s->frames[s->n_frames];
@@ -240,10 +255,12 @@ static uint32_t add_frame(struct stream *st, struct send *s)
 	/* A frame that is cut short ends the batch, so it may be. */
 	if (!length)
 		return 0;
+	asks |= p->inflight + length >= p->cwnd;
 	*f = (struct shunt_frame){
 		.type = SHUNT_FRAME_DATA,
-		.flags = st->shm->transport == SHUNT_UDPLITE ? SHUNT_FRAME_LITE
-							     : 0,
+		.flags = (asks ? SHUNT_FRAME_ASKS : 0) |
+			 (st->shm->transport == SHUNT_UDPLITE ? SHUNT_FRAME_LITE
+							      : 0),
 		.length = htons(length),
 		.stream = htonl(st->remote),
 		.token = htonl(st->shm->token_remote),
@@ -269,6 +286,7 @@ static bool send_batch(struct proxy *px, struct peer *p, struct stream *st)
 {
 	uint32_t frame = sizeof(struct shunt_frame) + p->payload;
 	unsigned most = p->no_gso ? 1 : UDP_MAX / frame;
+	bool asks = presses(px, st);
 	uint32_t n = p->payload;
 	struct send *s;
 
@@ -289,7 +307,7 @@ static bool send_batch(struct proxy *px, struct peer *p, struct stream *st)
 	/* Frames of a batch have one size, but for the last. */
 	while (n == p->payload && s->n_frames < most && st->tx_next &&
 	       p->inflight < p->cwnd) {
-		n = add_frame(st, s);
+		n = add_frame(st, s, asks);
 		p->inflight += n;
 		px->shm->bytes_tx += n;
 	}

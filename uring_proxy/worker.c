@@ -32,7 +32,7 @@ static int drop_privileges(void)
 
 static void tick(struct proxy *px)
 {
-	px->tick_ns = px->now_ns + TICK_IDLE_NS;
+	px->tick_ns = px->wake_ns = px->now_ns + TICK_IDLE_NS;
 	kernel_events(px);
 	redirect_tick(px);
 	streams_tick(px);

@@ -255,7 +255,9 @@ SHUNT_ASSERT(SHUNT_RECORD_SAVED % SHUNT_STARTS == 0);
 /* ---- on the wire: UDP or UDP-Lite, port SHUNT_PORT, network order ---- */
 
 #define SHUNT_FRAME_DATA 0x11 /* first nibble: neither 4 nor 6, see GUE */
-#define SHUNT_FRAME_LITE 0x01 /* a flag: to be UDP-Lite, see bpf/frame.h */
+/* Flags */
+#define SHUNT_FRAME_LITE 0x01 /* to be UDP-Lite, see bpf/frame.h */
+#define SHUNT_FRAME_ASKS 0x02 /* acknowledge soon: the sender needs it */
 
 /* In front of each datagram's bytes; all but a batch's last are of one size. */
 struct shunt_frame {

@@ -181,6 +181,8 @@ int rig_up(struct rig *r)
 	r->worker.n_loops = 1;
 	px->worker = &r->worker;
 	px->shm = px->shared = &r->shm;
+	r->shm.total_limit = RIG_MEMORY;
+	r->shm.stream_limit = SHUNT_MSG_STREAM_LIMIT;
 	px->shm_streams = r->streams;
 	px->n_streams = RIG_NUMBERS;
 	px->stream_index_fd = px->redirection_fd = px->inject_fd = -1;
@@ -458,7 +460,7 @@ void rig_tick(struct rig *r)
 	struct proxy *px = &r->px;
 
 	px->now_ns += TICK_NS;
-	px->tick_ns = 0; /* don't wait */
+	px->tick_ns = px->wake_ns = 0; /* don't wait */
 	streams_tick(px);
 	peers_tick(px);
 	for (unsigned i = 0; i < RIG_PEERS; i++) {
