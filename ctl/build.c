@@ -256,7 +256,7 @@ out:
 	return err;
 }
 
-int build_try(void)
+int build_try(bool message)
 {
 	struct shunt_bpf *skel;
 	int err;
@@ -264,7 +264,8 @@ int build_try(void)
 	skel = shunt_bpf__open();
 	if (!skel)
 		return -errno;
-	err = message_configure(skel->obj, false);
+	skel->rodata->cfg_message_path = message;
+	err = message_configure(skel->obj, message);
 	if (!err)
 		err = bpf_map__set_max_entries(skel->maps.flow_index, 1);
 	if (!err)

@@ -104,17 +104,19 @@ static void check_places(struct report *report)
 	host_leave(&host);
 }
 
-static void check_programs(struct report *report)
+static void check_programs(struct report *report, bool message)
 {
-	static const char what[] = "our programs, by the verifier";
+	const char *what = message ? "message path: programs, by the verifier"
+				   : "our programs, by the verifier";
+	enum finding refused = message ? WARN : MISSING;
 	int err;
 
 	if (geteuid()) {
 		say(report, UNKNOWN, what, "needs root", "");
 		return;
 	}
-	err = build_try();
-	say(report, err ? MISSING : OK, what, err ? strerror(-err) : "",
+	err = build_try(message);
+	say(report, err ? refused : OK, what, err ? strerror(-err) : "",
 	    "`shunt -v doctor` shows the verifier's reasons");
 }
 
@@ -126,9 +128,10 @@ static void check_kernel(struct report *report)
 		say(report, OK, "root", "", "");
 	check_places(report);
 	run_probes(report, probes_required, n_probes_required, MISSING);
-	check_programs(report);
+	check_programs(report, false);
 	run_probes(report, probes_optional, n_probes_optional, WARN);
 	run_probes(report, probes_message, n_probes_message, WARN);
+	check_programs(report, true);
 	run_probes(report, probes_message_optional, n_probes_message_optional,
 		   WARN);
 }

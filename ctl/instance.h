@@ -39,8 +39,9 @@ struct up_options {
 /* Explains what is wrong; then nothing has changed. */
 int instance_up(const struct up_options *options);
 int instance_down(void);
-/* Does the verifier accept our programs, all of them? Leaves nothing. */
-int build_try(void);
+/* Does the verifier accept our programs, all that `shunt up` loads without or
+ * with the message path? Leaves nothing. */
+int build_try(bool message);
 
 /* The instance of this network namespace, or an error, explained. */
 int instance_open(struct instance *in);
