@@ -44,7 +44,7 @@ TEST_F(beside, clsact_of_others_stays)
 				"u32 0 0 flowid :1"))
 	TH_LOG("%s", o.err);
 	cli_state(before, sizeof(before));
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "--attach", "clsact"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "--attach", "clsact"));
 	EXPECT_EQ(0, shunt(&o, "down"));
 	cli_state(after, sizeof(after));
 	EXPECT_STREQ(before, after);
@@ -52,7 +52,7 @@ TEST_F(beside, clsact_of_others_stays)
 
 TEST_F(beside, clsact_that_others_came_to_use_stays)
 {
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "--attach", "clsact"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "--attach", "clsact"));
 	ASSERT_EQ(0, cli_sh(&o, "tc filter add dev v0 egress prio 7 protocol "
 				"ip u32 match u32 0 0 flowid :1"))
 	TH_LOG("%s", o.err);
@@ -69,7 +69,7 @@ TEST_F(beside, filter_in_our_place_stays)
 				"match u32 0 0 flowid :1"))
 	TH_LOG("%s", o.err);
 	cli_state(before, sizeof(before));
-	shunt(&o, "up", "--dev", "v0", "--attach", "clsact");
+	shunt(&o, CLI_UP, "--dev", "v0", "--attach", "clsact");
 	EXPECT_EQ(1, o.status);
 	EXPECT_NE(NULL, strstr(o.err, "v0: cannot attach to TC egress by "));
 	cli_state(after, sizeof(after));
@@ -95,14 +95,14 @@ TEST_F(beside, after_a_crash)
 	static const char *const kinds[] = {"auto", "clsact"};
 
 	for (int i = 0; i < 2; i++) {
-		ASSERT_EQ(0,
-			  shunt(&o, "up", "--dev", "v0", "--attach", kinds[i]));
+		ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "--attach",
+				   kinds[i]));
 		ASSERT_EQ(0, cli_ids(&self->ids));
 		/* As if it had been killed before the last step. */
 		rename_pins("", "building_");
 		EXPECT_EQ(1, shunt(&o, "status"));
-		EXPECT_EQ(0,
-			  shunt(&o, "up", "--dev", "v0", "--attach", kinds[i]))
+		EXPECT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "--attach",
+				   kinds[i]))
 		TH_LOG("%s", o.err);
 		EXPECT_TRUE(cli_ids_gone(&self->ids));
 		EXPECT_EQ(0, shunt(&o, "down"));
@@ -115,13 +115,14 @@ TEST_F_TIMEOUT(beside, killed_at_any_moment, 120)
 {
 	uint64_t took = cli_now_ns();
 
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0"));
 	took = (cli_now_ns() - took) / 1000;
 	EXPECT_EQ(0, shunt(&o, "down"));
 	/* At moments from the beginning to the end, or so. */
 	for (int i = 0; i < 16; i += size_here(1, 3)) {
 		pid_t pid = cli_start((const char *const[]){
-			"sh", "-c", "exec \"$0\" up --dev v0 >/dev/null",
+			"sh", "-c",
+			"exec \"$0\" up --flows 2000 --dev v0 >/dev/null",
 			cli_shunt(), NULL});
 
 		ASSERT_LT(0, pid);
@@ -130,7 +131,7 @@ TEST_F_TIMEOUT(beside, killed_at_any_moment, 120)
 		waitpid(pid, NULL, 0);
 		/* What it left is swept by the next one. */
 		if (shunt(&o, "status")) {
-			EXPECT_EQ(0, shunt(&o, "up", "--dev", "v0"))
+			EXPECT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0"))
 			TH_LOG("after %d/14: %s", i, o.err);
 		}
 		EXPECT_EQ(0, shunt(&o, "down"));
@@ -146,7 +147,7 @@ static int up_and_end(void *attach)
 
 	if (!out || cli_netns())
 		return -1;
-	if (shunt(out, "up", "--dev", "v0", "--attach", attach))
+	if (shunt(out, CLI_UP, "--dev", "v0", "--attach", attach))
 		return -1;
 	printf("%llu", (unsigned long long)cli_cookie());
 	return 0;
@@ -163,7 +164,7 @@ TEST_F(beside, sweeps_namespaces_that_ended)
 		snprintf(path, sizeof(path), PINS "/%.64s", o.out);
 		ASSERT_EQ(0, access(path, F_OK)) TH_LOG("%s", path);
 		/* The kernel takes namespaces apart in its own time. */
-		EXPECT_TRUE(CLI_BECOMES(!shunt(&o, "up", "--dev", "v0") &&
+		EXPECT_TRUE(CLI_BECOMES(!shunt(&o, CLI_UP, "--dev", "v0") &&
 					!shunt(&o, "down") &&
 					access(path, F_OK)));
 	}
@@ -179,7 +180,7 @@ static int other_namespace(void *arg)
 		return -1;
 	err = shunt(out, "status") == 1 ? 0 : -1;
 	if (!err)
-		err = shunt(out, "up", "--dev", "v1");
+		err = shunt(out, CLI_UP, "--dev", "v1");
 	if (!err)
 		err = shunt(out, "status");
 	if (!err)
@@ -190,7 +191,7 @@ static int other_namespace(void *arg)
 
 TEST_F(beside, one_instance_per_namespace)
 {
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0"));
 	cli_state(before, sizeof(before));
 	EXPECT_EQ(0, cli_call(&o, other_namespace, NULL)) TH_LOG("%s", o.err);
 	cli_state(after, sizeof(after));
@@ -200,7 +201,7 @@ TEST_F(beside, one_instance_per_namespace)
 
 TEST_F(beside, device_taken_away)
 {
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "lo"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "lo"));
 	ASSERT_EQ(0, cli_sh(&o, "ip link del v0"));
 	EXPECT_EQ(0, shunt(&o, "status"));
 	EXPECT_NE(NULL, strstr(o.out, "device     v0"));
@@ -210,7 +211,7 @@ TEST_F(beside, device_taken_away)
 
 TEST_F(beside, device_renamed)
 {
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "--attach", "clsact"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "--attach", "clsact"));
 	ASSERT_EQ(0, cli_sh(&o, "ip link set v0 down && ip link set v0 name "
 				"uplink && ip link set uplink up"));
 	EXPECT_EQ(0, shunt(&o, "status"));

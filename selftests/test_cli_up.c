@@ -160,15 +160,15 @@ FIXTURE_TEARDOWN(up)
 
 TEST_F(up, unknown_device)
 {
-	shunt(&o, "up", "--dev", "eth9");
+	shunt(&o, CLI_UP, "--dev", "eth9");
 	EXPECT_SAID("eth9: no such device; `ip link` lists them");
-	shunt(&o, "up", "--dev", "v0", "a-name-that-is-far-too-long");
+	shunt(&o, CLI_UP, "--dev", "v0", "a-name-that-is-far-too-long");
 	EXPECT_REFUSED("a-name-that-is-far-too-long: no such device");
 }
 
 TEST_F(up, device_named_twice)
 {
-	shunt(&o, "up", "--dev", "v0,v1", "v0");
+	shunt(&o, CLI_UP, "--dev", "v0,v1", "v0");
 	EXPECT_REFUSED("v0: named twice");
 }
 
@@ -177,7 +177,7 @@ TEST_F(up, device_without_ethernet)
 	if (cli_sh(&o, "ip tuntap add dev tun0 mode tun"))
 		SKIP(return, "cannot make a tun device: %.200s", o.err);
 	cli_state(before, sizeof(before));
-	shunt(&o, "up", "--dev", "tun0");
+	shunt(&o, CLI_UP, "--dev", "tun0");
 	EXPECT_REFUSED("tun0: carries no Ethernet frames");
 }
 
@@ -188,7 +188,7 @@ TEST_F(up, cgroup_v1)
 
 	ASSERT_NE(NULL, mkdtemp(path));
 	ASSERT_EQ(0, mount("none", path, "cgroup", 0, "none,name=shunt-test"));
-	shunt(&o, "up", "--dev", "v0", "--cgroup", path);
+	shunt(&o, CLI_UP, "--dev", "v0", "--cgroup", path);
 	EXPECT_EQ(0, umount2(path, MNT_DETACH));
 	EXPECT_EQ(0, rmdir(path));
 	EXPECT_REFUSED("a cgroup v1; shunt needs cgroup v2, which is at /");
@@ -196,22 +196,22 @@ TEST_F(up, cgroup_v1)
 
 TEST_F(up, no_cgroup)
 {
-	shunt(&o, "up", "--dev", "v0", "--cgroup", "/tmp");
+	shunt(&o, CLI_UP, "--dev", "v0", "--cgroup", "/tmp");
 	EXPECT_SAID("/tmp: not a cgroup; cgroup v2 is at /");
-	shunt(&o, "up", "--dev", "v0", "--cgroup", "/nonexistent");
+	shunt(&o, CLI_UP, "--dev", "v0", "--cgroup", "/nonexistent");
 	EXPECT_SAID("/nonexistent: No such file or directory; cgroup v2 is");
-	shunt(&o, "up", "--dev", "v0", "--cgroup", "nonexistent/here");
+	shunt(&o, CLI_UP, "--dev", "v0", "--cgroup", "nonexistent/here");
 	EXPECT_SAID("nonexistent/here: No such file");
-	shunt(&o, "up", "--dev", "v0", "--cgroup", "cgroup.procs");
+	shunt(&o, CLI_UP, "--dev", "v0", "--cgroup", "cgroup.procs");
 	EXPECT_REFUSED("a cgroup is a directory");
 }
 
 TEST_F(up, device_without_xdp)
 {
-	shunt(&o, "up", "--dev", "lo", "--ingress", "xdp");
+	shunt(&o, CLI_UP, "--dev", "lo", "--ingress", "xdp");
 	EXPECT_SAID("offers no native XDP; use --ingress tc");
 	/* And in company nothing is left on the other one. */
-	shunt(&o, "up", "--dev", "v0", "lo", "--ingress", "xdp");
+	shunt(&o, CLI_UP, "--dev", "v0", "lo", "--ingress", "xdp");
 	EXPECT_REFUSED("lo: ");
 }
 
@@ -239,12 +239,12 @@ TEST_F(up, xdp_taken)
 
 	ASSERT_LE(0, link);
 	cli_state(before, sizeof(before));
-	shunt(&o, "up", "--dev", "v0", "--ingress", "xdp");
+	shunt(&o, CLI_UP, "--dev", "v0", "--ingress", "xdp");
 	EXPECT_REFUSED("XDP is taken by program");
 	EXPECT_NE(NULL, strstr(o.err, "(somebody)"));
 	EXPECT_NE(NULL, strstr(o.err, "--ingress tc"));
 	/* Whoever leaves it to us gets TC, and is told why. */
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0"));
 	EXPECT_NE(NULL, strstr(o.out, "v0: ingress tc (XDP is taken by"));
 	EXPECT_EQ(0, shunt(&o, "down"));
 	cli_state(after, sizeof(after));
@@ -261,9 +261,10 @@ TEST_F(up, queues_that_forbid_xdp)
 				"ip link set w0 up && ip link set w1 up"))
 	TH_LOG("%s", o.err);
 	cli_state(before, sizeof(before));
-	shunt(&o, "up", "--dev", "v0", "w0", "--ingress", "xdp");
+	shunt(&o, CLI_UP, "--dev", "v0", "w0", "--ingress", "xdp");
 	EXPECT_REFUSED("w0: driver veth ");
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0", "w0")) TH_LOG("%s", o.err);
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "w0"))
+	TH_LOG("%s", o.err);
 	EXPECT_NE(NULL, strstr(o.out, "v0: ingress xdp"));
 	EXPECT_NE(NULL, strstr(o.out, "w0: ingress tc (driver veth "));
 	EXPECT_EQ(0, shunt(&o, "down"));
@@ -273,9 +274,9 @@ TEST_F(up, queues_that_forbid_xdp)
 
 TEST_F(up, twice)
 {
-	ASSERT_EQ(0, shunt(&o, "up", "--dev", "v0"));
+	ASSERT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0"));
 	cli_state(before, sizeof(before));
-	shunt(&o, "up", "--dev", "v1");
+	shunt(&o, CLI_UP, "--dev", "v1");
 	EXPECT_REFUSED("already up in this network namespace (v0); `shunt");
 }
 
@@ -322,7 +323,7 @@ TEST_F(up, not_root)
 
 TEST_F(up, unknown_transport)
 {
-	shunt(&o, "up", "--dev", "v0", "--default", "sctp");
+	shunt(&o, CLI_UP, "--dev", "v0", "--default", "sctp");
 	EXPECT_REFUSED("sctp: no such transport is deployed; there are: tcp "
 		       "udp udplite");
 }
@@ -396,7 +397,7 @@ TEST_F(up, cgroup_below_the_root)
 			    "mkdir $(awk '$3 == \"cgroup2\" {print $2;"
 			    " exit}' /proc/mounts)/%s",
 			    name));
-	EXPECT_EQ(0, shunt(&o, "up", "--dev", "v0", "--cgroup", name));
+	EXPECT_EQ(0, shunt(&o, CLI_UP, "--dev", "v0", "--cgroup", name));
 	EXPECT_EQ(0, shunt(&o, "status"));
 	EXPECT_NE(NULL, strstr(o.out, name));
 	EXPECT_EQ(0, shunt(&o, "run", "--", "cat", "/proc/self/cgroup"));

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 
 #define PORT 8400
-#define SIZE 300000L
+#define SIZE size_here(300000L, 100000L)
 
 FIXTURE(capture)
 {

@@ -25,7 +25,7 @@
 #define KB	1000L
 #define SMALL	100
 #define LARGE	(1000 * KB)
-#define LARGES	3
+#define LARGES	size_here(3, 1)
 
 /* What one end of a connection does in a round: bytes to send, and to read. */
 struct way {

@@ -338,7 +338,7 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 	struct lab *lab = &self->lab;
 	struct load bulk = {.lab = lab, .listener = self->listener};
 	struct load pong = {.lab = lab};
-	int rounds = getenv("SHUNT_GUEST") ? 10 : 100;
+	const int rounds = size_here(100, 5), often = size_here(10, 5);
 	pthread_t t[2];
 
 	lab_touch(lab, CLIENT);
@@ -356,7 +356,7 @@ TEST_F_TIMEOUT(transport, hundred_rounds, 120)
 	for (int i = 0; i < rounds && !bulk.err && !pong.err; i++) {
 		/* The server has it most of the time, so flows get it. */
 		EXPECT_EQ(0, round_at(lab, CLIENT));
-		if (i % 10 == 9) {
+		if (i % often == often - 1) {
 			EXPECT_EQ(0, lab_shunt(lab, SERVER,
 					       "transport remove owd"));
 			EXPECT_EQ(0, round_at(lab, SERVER));

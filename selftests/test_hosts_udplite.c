@@ -198,13 +198,16 @@ TEST_F_TIMEOUT(agree, on_the_first_of_the_client_that_the_server_has, 60)
 	struct lab_count n;
 	struct lab_pair p;
 
+	ASSERT_EQ(0, lab_shunt_both(lab, "%s", ""));
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
 		const char *t = policies[i].transport;
 
-		ASSERT_EQ(0, lab_shunt_up(lab, CLIENT, "--default %s",
-					  policies[i].client));
-		ASSERT_EQ(0, lab_shunt_up(lab, SERVER, "--default %s",
-					  policies[i].server));
+		ASSERT_EQ(0, lab_shunt(lab, CLIENT,
+				       "policy add --at 1 --transport %s",
+				       policies[i].client));
+		ASSERT_EQ(0, lab_shunt(lab, SERVER,
+				       "policy add --at 1 --transport %s",
+				       policies[i].server));
 		ASSERT_EQ(0, lab_count(lab, &n));
 		ASSERT_EQ(0, lab_pair_on(lab, &p, i & 1 ? AF_INET6 : AF_INET,
 					 self->listener));
@@ -225,8 +228,8 @@ TEST_F_TIMEOUT(agree, on_the_first_of_the_client_that_the_server_has, 60)
 				       policies[i].server);
 			}
 		lab_pair_close(&p);
-		ASSERT_EQ(0, lab_shunt_down(lab, CLIENT));
-		ASSERT_EQ(0, lab_shunt_down(lab, SERVER));
+		ASSERT_EQ(0, lab_shunt(lab, CLIENT, "policy del 1"));
+		ASSERT_EQ(0, lab_shunt(lab, SERVER, "policy del 1"));
 	}
 }
 

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 #define PORT 7800
-#define SIZE 300000L
+#define SIZE size_here(300000L, 100000L)
 #define DSCP 10 /* AF11; the filters have it, too */
 
 FIXTURE(wire)
