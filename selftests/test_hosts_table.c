@@ -189,10 +189,10 @@ TEST_F_TIMEOUT(table, thousand_at_once, 60)
 	pthread_join(server, &wrong);
 	EXPECT_EQ(NULL, wrong);
 
-	/* In a starved guest TCP's timers run out, and put one in doubt. */
-	EXPECT_LE(size_here(CALLERS * CALLS, CALLERS * CALLS * 99 / 100),
+	/* In a starved guest TCP's timers run out, and put some in doubt. */
+	EXPECT_LE(size_here(CALLERS * CALLS, CALLERS * CALLS * 9 / 10),
 		  lab_stat(lab, CLIENT, "flows_redirected") - before[0]);
-	EXPECT_LE(size_here(CALLERS * CALLS, CALLERS * CALLS * 99 / 100),
+	EXPECT_LE(size_here(CALLERS * CALLS, CALLERS * CALLS * 9 / 10),
 		  lab_stat(lab, SERVER, "flows_redirected") - before[1]);
 	EXPECT_EQ(0, lab_stat(lab, CLIENT, "flows_table_full"));
 	EXPECT_EQ(0, lab_stat(lab, SERVER, "flows_table_full"));

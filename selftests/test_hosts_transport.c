@@ -138,9 +138,10 @@ TEST_F(transport, worked_example)
 	lost = wire_lost(lab, "to_server");
 	EXPECT_LT(300, reported(lab, SERVER, "received"));
 	EXPECT_LT(0, reported(lab, SERVER, "lost"));
-	/* The wire's number has the few plain packets, too. */
+	/* The wire's number has the few plain packets, too: more where timers
+	 * run out for want of a CPU. */
 	EXPECT_GE(lost, reported(lab, SERVER, "lost"));
-	EXPECT_LE(lost - 5, reported(lab, SERVER, "lost"));
+	EXPECT_LE(lost - size_here(5, 12), reported(lab, SERVER, "lost"));
 	EXPECT_LE(10000, reported(lab, SERVER, "delay_us"));
 	EXPECT_LE(10000, reported(lab, CLIENT, "delay_us"));
 	EXPECT_LE(reported(lab, SERVER, "delay_us"),
