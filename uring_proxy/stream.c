@@ -88,7 +88,7 @@ void stream_try_promote(struct stream *st)
 				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-static bool promoted(const struct stream *st)
+bool stream_promoted(const struct stream *st)
 {
 	return st->shm->tx_based; /* even if no byte went with it */
 }
@@ -191,7 +191,7 @@ void stream_complete(struct proxy *px, struct stream *st)
 static void demoted(struct proxy *px, struct stream *st)
 {
 	/* The fields of the shared stream are final by now. */
-	if (!promoted(st) || st->tx_final != UNKNOWN)
+	if (!stream_promoted(st) || st->tx_final != UNKNOWN)
 		return;
 	st->tx_final = st->shm->tx_bytes;
 	st->poked_ns = px->now_ns;
@@ -219,7 +219,8 @@ void stream_demote(struct proxy *px, struct stream *st)
 	tx = __atomic_exchange_n(&st->shm->tx, SHUNT_STX_OFF, __ATOMIC_SEQ_CST);
 	if (tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) {
 		stream_due(px, st, DUE_NEVER);
-	} else if (tx == SHUNT_STX_OFF && !promoted(st) && !st->settling) {
+	} else if (tx == SHUNT_STX_OFF && !stream_promoted(st) &&
+		   !st->settling) {
 		stream_due(px, st, DUE_NEVER); /* it has shut down, perhaps */
 	} else if (tx == SHUNT_STX_ON) {
 		/* One message may be in SK_MSG just now. */
@@ -458,50 +459,7 @@ void stream_maybe_free(struct proxy *px, struct stream *st)
 	stream_forget(px, st);
 }
 
-/* ---- trouble ---- */
-
-void stream_abort(struct proxy *px, struct stream *st, enum shunt_reset why,
-		  const char *what)
-{
-	if (st->doomed)
-		return;
-	if (verbose)
-		say("stream %u reset: %s", st->number, what);
-	st->doomed = true;
-	px->shm->aborted++;
-	px->shm->resets[why]++;
-	order_drop(px, st);
-	tx_drop(px, st);
-	rx_drop(px, st);
-	st->due = 0;
-	if (st->remote)
-		stream_due(px, st, DUE_ABORT);
-	if (!st->closed)
-		kernel_destroy(&st->shm->key);
-	stream_active(px, st);
-}
-
-/* In which the path has a part that TCP can't make up for. */
-static bool entangled(const struct stream *st)
-{
-	return (promoted(st) && !st->tx_complete) ||
-	       st->shm->rx == SHUNT_SRX_BASED || st->rx;
-}
-
-void streams_abort_peer(struct proxy *px, struct peer *p, enum shunt_reset why,
-			const char *what)
-{
-	for (uint32_t i = 1; i < px->n_streams; i++) {
-		struct stream *st = px->streams[i];
-
-		if (!st || st->peer != p)
-			continue;
-		if (entangled(st))
-			stream_abort(px, st, why, what);
-		st->remote = 0;
-		st->peer_ready = false;
-	}
-}
+/* ---- a new channel ---- */
 
 void streams_resync(struct proxy *px, struct peer *p)
 {
@@ -516,7 +474,7 @@ void streams_resync(struct proxy *px, struct peer *p)
 			p->asked = true;
 			if (st->shm->rx >= SHUNT_SRX_ARMED)
 				due |= DUE_READY;
-			if (promoted(st))
+			if (stream_promoted(st))
 				due |= DUE_PROMOTED | DUE_SENT;
 			if (st->shm->rx >= SHUNT_SRX_BASED)
 				due |= DUE_KNOWN;
