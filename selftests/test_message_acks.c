@@ -22,25 +22,14 @@ FIXTURE(acks)
 	uint64_t next; /* to be received */
 };
 
-static void say_to(struct rig *r, enum message_type type, uint64_t a,
-		   uint64_t b)
-{
-	unsigned char m[64];
-
-	rig_say(r, 0, m, 0, rig_message(r, m, type, STREAM, a, b));
-}
-
 FIXTURE_SETUP(acks)
 {
 	struct rig *r = &self->r;
 
 	ASSERT_EQ(0, rig_up(r));
 	r->peer[0]->payload = PAYLOAD; /* loopback's is 64 KB */
-	self->st = rig_open(r, STREAM, 0, TOKEN);
-	say_to(r, ENROL, 0, 0);
-	rig_tick(r);
-	say_to(r, READY, 0, 0);
-	say_to(r, PROMOTED, RIG_BASE, 0);
+	self->st = rig_enrolled(r, STREAM, TOKEN);
+	rig_tell(r, PROMOTED, STREAM, RIG_BASE, 0);
 	r->streams[STREAM].rx_copied = RIG_BASE;
 	rig_tick(r);
 	self->next = 0;

@@ -30,14 +30,6 @@ FIXTURE_VARIANT(channel)
 FIXTURE_VARIANT_ADD(channel, active){.active = true};
 FIXTURE_VARIANT_ADD(channel, passive){.active = false};
 
-static void say_to(struct rig *r, enum message_type type, uint64_t a,
-		   uint64_t b)
-{
-	unsigned char m[64];
-
-	rig_say(r, 0, m, 0, rig_message(r, m, type, STREAM, a, b));
-}
-
 /* A stream with bytes on their way, or NULL. */
 static struct stream *begin(struct rig *r)
 {
@@ -46,10 +38,7 @@ static struct stream *begin(struct rig *r)
 	struct stream *st;
 	int err;
 
-	st = rig_open(r, STREAM, 0, TOKEN);
-	say_to(r, ENROL, 0, 0);
-	rig_tick(r);
-	say_to(r, READY, 0, 0);
+	st = rig_enrolled(r, STREAM, TOKEN);
 	record = rig_number(r, STREAM, LENGTH);
 	if (!rig_redirected(r, b, rig_queued(r, b, &record, false), &err) ||
 	    err)
@@ -106,7 +95,7 @@ TEST_F(channel, peer_that_is_silent_is_waited_for)
 	EXPECT_FALSE(self->st->doomed);
 	ASSERT_EQ(0, system("ip link set lo up"));
 	rig_say(&self->r, 0, wrong, 0, sizeof(wrong)); /* then another one */
-	say_to(&self->r, ACK, LENGTH, LENGTH);
+	rig_tell(&self->r, ACK, STREAM, LENGTH, LENGTH);
 	EXPECT_EQ(LENGTH, self->st->tx_acked);
 	lost_for(&self->r, self->st, 60);
 	EXPECT_FALSE(self->st->doomed);
@@ -154,7 +143,7 @@ static void say_ended(struct rig *r)
 /* It had all that has been sent: so TCP would not reset it, either. */
 TEST_F(ended, behind_the_acknowledgement_nothing_is_lost)
 {
-	say_to(&self->r, ACK, LENGTH, 0);
+	rig_tell(&self->r, ACK, STREAM, LENGTH, 0);
 	say_ended(&self->r);
 	EXPECT_FALSE(self->st->doomed);
 	EXPECT_EQ(0, self->r.destroyed);
@@ -178,7 +167,7 @@ TEST_F(ended, peer_is_told)
 
 	ASSERT_TRUE(rig_closed(&self->r, STREAM));
 	out->length = 0;
-	say_to(&self->r, SENT, LENGTH, 0);
+	rig_tell(&self->r, SENT, STREAM, LENGTH, 0);
 	ASSERT_EQ(sizeof(*m), out->length);
 	EXPECT_EQ(ABORT, m->type);
 	EXPECT_EQ(ABORT_ENDED, m->flags);

@@ -46,24 +46,13 @@ FIXTURE(order)
 	uint64_t random;
 };
 
-static void say_to(struct rig *r, enum message_type type, uint32_t number,
-		   uint64_t a, uint64_t b)
-{
-	unsigned char m[64];
-
-	rig_say(r, 0, m, 0, rig_message(r, m, type, number, a, b));
-}
-
 /* Both directions are promoted; what TCP brought before has been read, or has
  * not. */
 static struct stream *begin(struct rig *r, uint32_t number, bool read)
 {
-	struct stream *st = rig_open(r, number, 0, TOKEN + number);
+	struct stream *st = rig_enrolled(r, number, TOKEN + number);
 
-	say_to(r, ENROL, number, 0, 0);
-	rig_tick(r);
-	say_to(r, READY, number, 0, 0);
-	say_to(r, PROMOTED, number, RIG_BASE, 0);
+	rig_tell(r, PROMOTED, number, RIG_BASE, 0);
 	r->streams[number].rx_copied = RIG_BASE - !read;
 	rig_tick(r);
 	return st;
@@ -146,7 +135,7 @@ static void expect_all(struct __test_metadata *_metadata, struct rig *r,
 	for (int i = 0; i < 1000 && at < st->shm->tx_bytes; i++) {
 		rig_tick(r);
 		at = sent(_metadata, r, at);
-		say_to(r, ACK, STREAM, at, at);
+		rig_tell(r, ACK, STREAM, at, at);
 	}
 	EXPECT_EQ(st->shm->tx_bytes, at);
 	EXPECT_EQ(st->shm->tx_charged, st->shm->tx_released);
@@ -261,8 +250,8 @@ static void lost(struct __test_metadata *_metadata, FIXTURE_DATA(order) * self,
 			      &self->record[i]);
 	for (uint64_t ns = 0; ns < 4 * SHUNT_NSEC; ns += TICK_NS) {
 		rig_tick(&self->r);
-		say_to(&self->r, ACK, STREAM, self->st->tx_sent,
-		       self->st->tx_sent);
+		rig_tell(&self->r, ACK, STREAM, self->st->tx_sent,
+			 self->st->tx_sent);
 	}
 	EXPECT_TRUE(self->st->doomed);
 	EXPECT_EQ(1, self->r.destroyed);

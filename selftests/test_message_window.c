@@ -24,24 +24,13 @@ FIXTURE(window)
 	struct stream *st;
 };
 
-static void say_to(struct rig *r, enum message_type type, uint64_t a,
-		   uint64_t b)
-{
-	unsigned char m[64];
-
-	rig_say(r, 0, m, 0, rig_message(r, m, type, STREAM, a, b));
-}
-
 FIXTURE_SETUP(window)
 {
 	struct rig *r = &self->r;
 
 	ASSERT_EQ(0, rig_up(r));
 	r->peer[0]->payload = PAYLOAD; /* loopback's is 64 KB */
-	self->st = rig_open(r, STREAM, 0, TOKEN);
-	say_to(r, ENROL, 0, 0);
-	rig_tick(r);
-	say_to(r, READY, 0, 0);
+	self->st = rig_enrolled(r, STREAM, TOKEN);
 }
 
 FIXTURE_TEARDOWN(window)
@@ -74,7 +63,7 @@ static void arrive(struct rig *r, const struct stream *st)
 	while (recv(r->wire[0], b, sizeof(b), MSG_DONTWAIT) > 0)
 		;
 	if (st->tx_sent > st->tx_acked)
-		say_to(r, ACK, st->tx_sent, st->tx_sent);
+		rig_tell(r, ACK, STREAM, st->tx_sent, st->tx_sent);
 }
 
 /* Round trips that a transfer takes; 0: it comes to no end. */
@@ -103,7 +92,7 @@ static bool lose(struct rig *r, const struct stream *st)
 		if (!put(r, LENGTH))
 			return false;
 		rig_tick(r);
-		say_to(r, GAPS, at, at + 1);
+		rig_tell(r, GAPS, STREAM, at, at + 1);
 		rig_tick(r);
 		arrive(r, st);
 	}

@@ -147,6 +147,24 @@ static int open_app(struct rig *r)
 		       : 0;
 }
 
+void rig_tell(struct rig *r, enum message_type type, uint32_t number,
+	      uint64_t a, uint64_t b)
+{
+	unsigned char m[64];
+
+	rig_say(r, 0, m, 0, rig_message(r, m, type, number, a, b));
+}
+
+struct stream *rig_enrolled(struct rig *r, uint32_t number, uint32_t token)
+{
+	struct stream *st = rig_open(r, number, 0, token);
+
+	rig_tell(r, ENROL, number, 0, 0);
+	rig_tick(r);
+	rig_tell(r, READY, number, 0, 0);
+	return st;
+}
+
 /* One that has greeted, as after a reconnection. */
 static void new_channel(struct rig *r, unsigned peer)
 {

@@ -52,6 +52,12 @@ int rig_say(struct rig *r, unsigned peer, const void *bytes, uint32_t first,
  * say. Its length. */
 uint32_t rig_message(struct rig *r, unsigned char *to, enum message_type type,
 		     uint32_t number, uint64_t a, uint64_t b);
+/* Peer 0 says it. */
+void rig_tell(struct rig *r, enum message_type type, uint32_t number,
+	      uint64_t a, uint64_t b);
+/* rig_open() with peer 0, who has enrolled it, too: we may promote it. */
+struct stream *rig_enrolled(struct rig *r, uint32_t number, uint32_t token);
+
 /* The number of a stream at the peer's */
 static inline uint32_t rig_remote(uint32_t number)
 {
