@@ -126,13 +126,15 @@ static void goes_on(struct __test_metadata *_metadata,
 	EXPECT_EQ(self->was[SERVER].aborted, is[SERVER].aborted);
 }
 
-static void stand_still(const struct shunt_proxy p[LAB_HOSTS], unsigned us)
+static int stand_still(const struct shunt_proxy p[LAB_HOSTS], unsigned us)
 {
 	if (kill(p[CLIENT].worker, SIGSTOP) || kill(p[SERVER].worker, SIGSTOP))
-		return;
+		return -errno;
 	usleep(us);
-	kill(p[CLIENT].worker, SIGCONT);
-	kill(p[SERVER].worker, SIGCONT);
+	return kill(p[CLIENT].worker, SIGCONT) ||
+			       kill(p[SERVER].worker, SIGCONT)
+		       ? -errno
+		       : 0;
 }
 
 /* Once for all to be queued that is to be sent, and again while they come to
@@ -140,9 +142,9 @@ static void stand_still(const struct shunt_proxy p[LAB_HOSTS], unsigned us)
 TEST_F_TIMEOUT(stalls, proxies_stand_still, 60)
 {
 	begin(self, size_here(4 * MB, MB));
-	stand_still(self->was, QUEUED_US);
+	EXPECT_EQ(0, stand_still(self->was, QUEUED_US));
 	usleep(AT_WORK_US);
-	stand_still(self->was, STOPPED_US);
+	EXPECT_EQ(0, stand_still(self->was, STOPPED_US));
 	goes_on(_metadata, self);
 }
 

@@ -54,19 +54,27 @@ make_devices()
 	} | ip -batch -
 }
 
-# Machines differ in their congestion control (here: bbr), so it is pinned. By
-# the routes: the sysctl takes cubic in a namespace only if the host allows it
-# to everyone, and here it does not.
+# Into links, for ip -batch: a host's own, in that subnet. Machines differ in
+# their congestion control (here: bbr), so it is pinned. By the routes: the sysctl
+# takes cubic in a namespace only if the host allows it to everyone, and here it
+# does not.
+host_links()
+{
+	links="link set lo up
+		addr add 10.77.$1.2/24 dev eth0
+		addr add fd77:$1::2/64 dev eth0 nodad
+		link set eth0 up
+		route add default via 10.77.$1.1 congctl cubic
+		route add ::/0 via fd77:$1::1 congctl cubic"
+}
+
 configure_server()
 {
-	inside server sh -c "$host_sysctls$1 exec ip -batch -" sh eth0 <<-END
-		link set lo up
-		addr add 10.77.2.2/24 dev eth0
-		addr add fd77:2::2/64 dev eth0 nodad
-		link set eth0 up
-		route add default via 10.77.2.1 congctl cubic
-		route add ::/0 via fd77:2::1 congctl cubic
-	END
+	local links
+
+	host_links 2
+	inside server sh -c "$host_sysctls$1 exec ip -batch -" sh eth0 \
+		<<<"$links"
 }
 
 configure_router()
@@ -88,7 +96,7 @@ configure_router()
 # other. (Not every machine has ping.)
 configure_client()
 {
-	local said script="$host_sysctls"'
+	local links said script="$host_sysctls"'
 	ip -batch -
 	for to in 10.77.2.2 fd77:2::2; do
 		until e=$( { : <"/dev/tcp/$to/9"; } 2>&1) || [[ $e = *refused* ]]; do
@@ -97,15 +105,10 @@ configure_client()
 		done
 	done'
 
-	said=$(inside client timeout 20 bash -c "$script" bash eth0 2>&1 <<-END
-		link set lo up
-		addr add 10.77.1.2/24 dev eth0
-		addr add fd77:1::2/64 dev eth0 nodad
-		link set eth0 up
-		route add default via 10.77.1.1 congctl cubic
-		route add ::/0 via fd77:1::1 congctl cubic
-	END
-	) || die 1 "the client and the server do not meet: ${said:0:500}"
+	host_links 1
+	said=$(inside client timeout 20 bash -c "$script" bash eth0 \
+		<<<"$links" 2>&1) ||
+		die 1 "the client and the server do not meet: ${said:0:500}"
 }
 
 parse_up()
