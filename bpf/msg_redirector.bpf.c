@@ -36,14 +36,19 @@ static __always_inline void promote(struct shunt_stream *s, __u32 number,
 	message_event(SHUNT_EV_PROMOTED, number);
 }
 
-/* Is there memory left for so much more? */
-static __always_inline bool within_limits(const struct shunt_stream *s,
-					  const struct shunt_proxy *p,
-					  __u64 charge)
+/* May so much more take the path? 0, or why not. */
+static __always_inline int unwanted(const struct shunt_stream *s,
+				    const struct shunt_proxy *p, __u64 charge)
 {
-	return p->up && !s->excluded &&
-	       s->tx_charged - s->tx_released + charge <= p->stream_limit &&
-	       p->charged - p->released + charge <= p->total_limit;
+	if (!p || !p->up)
+		return SHUNT_DEMOTED_PROXY;
+	if (s->excluded)
+		return s->excluded;
+	if (s->tx_charged - s->tx_released + charge > p->stream_limit)
+		return SHUNT_DEMOTED_STREAM;
+	if (p->charged - p->released + charge > p->total_limit)
+		return SHUNT_DEMOTED_ALL;
+	return 0;
 }
 
 /*
@@ -75,14 +80,15 @@ static __always_inline int put_record(struct sk_msg_md *msg,
 	return -1;
 }
 
-/* The record in front. 0, or -1 with the message as it was, or -2. */
+/* The record in front. 0, or why not, with the message as it was, or -1. */
 static __always_inline int push_record(struct sk_msg_md *msg,
 				       const struct shunt_record *r, __u32 loop)
 {
 	struct shunt_record *at;
+	int why = SHUNT_DEMOTED_KERNEL;
 
 	if (bpf_msg_push_data(msg, 0, sizeof(*r), 0))
-		return -1;
+		return why;
 	at = msg->data;
 	if ((void *)(at + 1) > msg->data_end) {
 		bpf_msg_pull_data(msg, 0, sizeof(*r), 0);
@@ -93,8 +99,9 @@ static __always_inline int push_record(struct sk_msg_md *msg,
 		if (bpf_msg_redirect_map(msg, &redirection, loop,
 					 BPF_F_INGRESS) == SK_PASS)
 			return 0;
+		why = SHUNT_DEMOTED_PROXY; /* no socket there */
 	}
-	return bpf_msg_pop_data(msg, 0, sizeof(*r), 0) ? -2 : -1;
+	return bpf_msg_pop_data(msg, 0, sizeof(*r), 0) ? -1 : why;
 }
 
 static __always_inline int redirect(struct sk_msg_md *msg,
@@ -110,18 +117,16 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 		.token = s->token_local,
 	};
 	__u64 charge = (__u64)size + SHUNT_MSG_OVERHEAD;
-	int err = -1;
+	int why = unwanted(s, p, charge);
 
-	if (p && within_limits(s, p, charge)) {
-		err = put_record(msg, s, &r, s->loop);
-		if (err)
-			err = push_record(msg, &r, s->loop);
-	}
-	if (err) {
+	if (!why && put_record(msg, s, &r, s->loop))
+		why = push_record(msg, &r, s->loop);
+	if (why) {
+		s->tx_why = why < 0 ? SHUNT_DEMOTED_KERNEL : why;
 		s->tx = SHUNT_STX_OFF;
 		s->tx_tcp += size;
 		message_event(SHUNT_EV_DEMOTED, number);
-		return err == -2 ? SK_DROP : SK_PASS;
+		return why < 0 ? SK_DROP : SK_PASS;
 	}
 	s->tx_bytes += size;
 	s->tx_messages++;

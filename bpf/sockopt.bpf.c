@@ -48,7 +48,7 @@ static __always_inline bool exclude(const struct bpf_sockopt *ctx,
 
 	if ((tls && promoted(s)) || (never && s->enrolled))
 		return false;
-	s->excluded = 1;
+	s->excluded = SHUNT_DEMOTED_OPTION;
 	/* It may just be coming in: a full barrier, as there (msg_enrol.bpf.c),
 	 * so that one of us sees the other. */
 	__sync_fetch_and_add(&s->tx, 0);

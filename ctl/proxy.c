@@ -47,6 +47,14 @@ static long elapsed_ms(const struct timespec *since)
 				SHUNT_RESET_##why * sizeof(__u64) \
 	}
 
+/* Of `demoted` */
+#define DEMOTION(name, why, text)                                   \
+	{                                                           \
+		"demoted_" #name, text,                             \
+			offsetof(struct shunt_proxy, demotions) +   \
+				SHUNT_DEMOTED_##why * sizeof(__u64) \
+	}
+
 static const struct {
 	const char *name, *text;
 	size_t at;
@@ -64,6 +72,13 @@ static const struct {
 	COUNTER(refused, "datagrams and control messages not believed"),
 	COUNTER(promoted, "directions of connections that took the path"),
 	COUNTER(demoted, "… and left it for TCP"),
+	DEMOTION(option, OPTION, "… for a socket option"),
+	DEMOTION(peer, PEER, "… as their other directions had, see there"),
+	DEMOTION(lost, LOST, "… nothing arrived that was sent"),
+	DEMOTION(stream, STREAM, "… its memory for one stream was taken"),
+	DEMOTION(all, ALL, "… the memory for all of them was taken"),
+	DEMOTION(kernel, KERNEL, "… the kernel had no memory for a message"),
+	DEMOTION(proxy, PROXY, "… the proxy was not there"),
 	COUNTER(aborted, "connections reset"),
 	RESET(peer, PEER, "… as their other ends were, see there"),
 	RESET(closed, CLOSED, "… bytes came, and the application had closed"),

@@ -83,6 +83,21 @@ long lab_mem_available_kb(void)
 	return kb;
 }
 
+static void tell_changes(const struct shunt_proxy *was,
+			 const struct shunt_proxy *is)
+{
+	const char *name, *text;
+	__u64 before, now;
+
+	for (unsigned i = 0; (name = proxy_counter(was, i, &text, &before));
+	     i++) {
+		proxy_counter(is, i, &text, &now);
+		if (now != before)
+			fprintf(stderr, " %s+%llu", name, now - before);
+	}
+	fputc('\n', stderr);
+}
+
 bool lab_undisturbed(struct lab *lab, const struct shunt_proxy was[LAB_HOSTS])
 {
 	bool ok = true;
@@ -94,10 +109,9 @@ bool lab_undisturbed(struct lab *lab, const struct shunt_proxy was[LAB_HOSTS])
 		    now.aborted == was[i].aborted &&
 		    now.worker == was[i].worker)
 			continue;
-		fprintf(stderr, "# %s: %llu demoted, %llu reset, proxy %u/%u\n",
-			lab_hosts[i], now.demoted - was[i].demoted,
-			now.aborted - was[i].aborted, was[i].worker,
-			now.worker);
+		fprintf(stderr, "# %s: proxy %u/%u", lab_hosts[i],
+			was[i].worker, now.worker);
+		tell_changes(&was[i], &now);
 		ok = false;
 	}
 	return ok;

@@ -241,6 +241,7 @@ TEST_F(message_end, unpaced_writer)
 	long size = size_here(100 * MB, 10 * MB);
 	long tx = lab_proxy_stat(lab, CLIENT, "bytes_tx");
 	long demoted = lab_proxy_stat(lab, CLIENT, "demoted");
+	long full = lab_proxy_stat(lab, CLIENT, "demoted_stream");
 
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 6, size));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 7, 100));
@@ -248,6 +249,7 @@ TEST_F(message_end, unpaced_writer)
 	EXPECT_LT(0, tx);
 	EXPECT_GT(size, tx);
 	EXPECT_EQ(demoted + 1, lab_proxy_stat(lab, CLIENT, "demoted"));
+	EXPECT_EQ(full + 1, lab_proxy_stat(lab, CLIENT, "demoted_stream"));
 	EXPECT_TRUE(BECOMES(lab_proxy_stat(lab, CLIENT, "charged") ==
 			    lab_proxy_stat(lab, CLIENT, "released")));
 }
@@ -312,6 +314,10 @@ TEST_F(message_end, blackhole)
 		ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 9, 20 * KB));
 	}
 	EXPECT_LT(was.demoted, lab_proxy(lab, CLIENT).demoted);
+	EXPECT_LT(was.demotions[SHUNT_DEMOTED_LOST] +
+			  was.demotions[SHUNT_DEMOTED_PEER],
+		  lab_proxy(lab, CLIENT).demotions[SHUNT_DEMOTED_LOST] +
+			  lab_proxy(lab, CLIENT).demotions[SHUNT_DEMOTED_PEER]);
 	EXPECT_LT(was.repaired, lab_proxy(lab, CLIENT).repaired);
 	ASSERT_EQ(0, stream_through(self->p.c, self->p.s, 10, MB));
 	ASSERT_EQ(0, stream_through(self->p.s, self->p.c, 11, MB));

@@ -332,6 +332,7 @@ TEST_F(message, over_the_limit_it_is_tcp_again)
 	EXPECT_EQ(0, memcmp(sent, got, sizeof(sent)));
 	EXPECT_EVENT(SHUNT_EV_DEMOTED);
 	EXPECT_EQ(SHUNT_STX_OFF, get_stream(&self->r).tx);
+	EXPECT_EQ(SHUNT_DEMOTED_STREAM, get_stream(&self->r).tx_why);
 	EXPECT_EQ(sizeof(sent) * (before - 1), get_stream(&self->r).tx_bytes);
 	/* Room again makes no difference. */
 	self->st = get_stream(&self->r);
@@ -354,6 +355,21 @@ TEST_F(message, limit_of_all_streams_together)
 	ASSERT_EQ(5, send(self->app, "hello", 5, 0));
 	EXPECT_EQ(5, drain(self->peer, got, sizeof(got)));
 	EXPECT_EVENT(SHUNT_EV_DEMOTED);
+	EXPECT_EQ(SHUNT_DEMOTED_ALL, get_stream(&self->r).tx_why);
+}
+
+/* A socket option, or the proxy's wish. */
+TEST_F(message, one_that_is_excluded_says_why)
+{
+	char got[64];
+
+	self->st.tx = SHUNT_STX_ON;
+	self->st.excluded = SHUNT_DEMOTED_LOST;
+	put_stream(&self->r, &self->st);
+	ASSERT_EQ(5, send(self->app, "hello", 5, 0));
+	EXPECT_EQ(5, drain(self->peer, got, sizeof(got)));
+	EXPECT_EVENT(SHUNT_EV_DEMOTED);
+	EXPECT_EQ(SHUNT_DEMOTED_LOST, get_stream(&self->r).tx_why);
 }
 
 /* The proxy has been killed: its socket is gone from the map. Not a byte of
@@ -372,6 +388,7 @@ TEST_F(message, without_a_proxy_it_is_tcp_again)
 	EXPECT_EQ(0, memcmp(sent, got, sizeof(sent)));
 	EXPECT_EVENT(SHUNT_EV_DEMOTED);
 	EXPECT_EQ(0, get_stream(&self->r).tx_bytes);
+	EXPECT_EQ(SHUNT_DEMOTED_PROXY, get_stream(&self->r).tx_why);
 }
 
 /* ---- to the application ---- */

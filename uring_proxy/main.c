@@ -67,7 +67,7 @@ static void reset_streams(struct proxy *px)
 		if (s->tx_held)
 			s->tx_open = 1; /* nobody else will say so */
 		if (s->life == SHUNT_STREAM_OPEN) {
-			s->excluded = 1;
+			s->excluded = SHUNT_DEMOTED_PROXY;
 			if (sent || receiving || s->tx == SHUNT_STX_ON) {
 				kernel_destroy(&s->key);
 				px->shared->aborted++;

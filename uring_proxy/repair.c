@@ -64,7 +64,8 @@ static void sender(struct proxy *px, struct stream *st)
 	st->tx_progress_ns = px->now_ns;
 	stream_due(px, st, DUE_SENT);
 	if (!st->tx_asked && ++st->tx_blind >= SENT_MAX)
-		st->shm->excluded = 1; /* SK_MSG leaves the rest to TCP */
+		/* SK_MSG leaves the rest to TCP */
+		st->shm->excluded = SHUNT_DEMOTED_LOST;
 	if (st->tx_asked < SENT_MAX)
 		st->tx_asked++;
 }

@@ -201,6 +201,17 @@ static void demoted(struct proxy *px, struct stream *st)
 	stream_active(px, st);
 }
 
+/* Not at the end of a direction: it leaves the path before that, for `why`. */
+static void left(struct proxy *px, struct stream *st, unsigned why)
+{
+	if (why && why < SHUNT_DEMOTIONS && stream_promoted(st) &&
+	    st->tx_final == UNKNOWN) {
+		px->shm->demoted++;
+		px->shm->demotions[why]++;
+	}
+	demoted(px, st);
+}
+
 /* A send has to wait, and our direction will never be promoted: both sockets
  * leave the sockmap, and the send goes on behind that. */
 static void crowded(struct proxy *px, struct stream *st)
@@ -215,7 +226,7 @@ void stream_demote(struct proxy *px, struct stream *st)
 {
 	uint32_t tx;
 
-	st->shm->excluded = 1;
+	st->shm->excluded = SHUNT_DEMOTED_PEER;
 	tx = __atomic_exchange_n(&st->shm->tx, SHUNT_STX_OFF, __ATOMIC_SEQ_CST);
 	if (tx == SHUNT_STX_TCP || tx == SHUNT_STX_READY) {
 		stream_due(px, st, DUE_NEVER);
@@ -249,8 +260,7 @@ static void settle(struct proxy *px)
 				     strerror(-err));
 			continue;
 		}
-		px->shm->demoted++;
-		demoted(px, st);
+		left(px, st, SHUNT_DEMOTED_PEER);
 	}
 }
 
@@ -300,8 +310,7 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		stream_due(px, st, DUE_PROMOTED);
 		break;
 	case SHUNT_EV_DEMOTED:
-		px->shm->demoted++;
-		demoted(px, st);
+		left(px, st, st->shm->tx_why);
 		break;
 	case SHUNT_EV_CROWDED:
 		crowded(px, st);

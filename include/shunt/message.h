@@ -76,7 +76,7 @@ struct shunt_stream {
 	__u32 rx_copied; /* … up to which TCP's bytes were read, as of then */
 	__u8 role;	 /* enum shunt_role */
 	__u8 transport;	 /* SHUNT_UDP … */
-	__u8 excluded;	 /* stays on TCP, or goes back: don't promote */
+	__u8 excluded; /* stays on TCP, or goes back: why, SHUNT_DEMOTED_… */
 	__u8 tx_based;
 	__u64 tx_bytes;	   /* redirected */
 	__u64 tx_messages; /* … in so many messages */
@@ -96,7 +96,8 @@ struct shunt_stream {
 	__u8 shut;    /* it has shut down, and goes on reading */
 	__u8 loop;    /* of the proxy: shunt_loop_of() its ends */
 	__u8 tx_held; /* not promoted; TCP behind tx_base waits for tx_open */
-	__u8 pad[4];
+	__u8 tx_why;  /* enum shunt_demotion, if SK_MSG has demoted it */
+	__u8 pad[3];
 	__u32 rx_queued; /* of the path, in its socket, as of … */
 	__u32 rx_look;	 /* … what shunt_msg_enrol was asked then */
 	__u32 tx_saved;	 /* first bytes put into starts, ever */
@@ -117,6 +118,18 @@ enum shunt_enrol {
 	SHUNT_ENROL_DONE,
 	SHUNT_ENROL_LATER, /* the socket is busy */
 	SHUNT_ENROL_NEVER,
+};
+
+/* Why a direction left the path for TCP. */
+enum shunt_demotion {
+	SHUNT_DEMOTED_OPTION = 1, /* a socket option, or never promoted */
+	SHUNT_DEMOTED_PEER,	  /* its other direction has left, see there */
+	SHUNT_DEMOTED_LOST,	  /* windows in a row did not arrive */
+	SHUNT_DEMOTED_STREAM,	  /* the memory of one stream is taken */
+	SHUNT_DEMOTED_ALL,	  /* … that of all */
+	SHUNT_DEMOTED_KERNEL,	  /* no page for a record's header */
+	SHUNT_DEMOTED_PROXY,	  /* it has ended, or just begun */
+	SHUNT_DEMOTIONS = 8
 };
 
 /* Why a stream was reset. */
@@ -173,9 +186,10 @@ struct shunt_proxy {
 	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
 	__u32 pad;
 	__u64 resets[SHUNT_RESETS]; /* of `aborted`, by enum shunt_reset */
+	__u64 demotions[SHUNT_DEMOTIONS]; /* of `demoted` */
 };
 
-SHUNT_ASSERT(sizeof(struct shunt_proxy) == 256);
+SHUNT_ASSERT(sizeof(struct shunt_proxy) == 320);
 
 /*
  * The event loop that has the peer at `remote`, and so all its streams. The
