@@ -156,11 +156,31 @@ static void *call_often(void *arg)
 	return NULL;
 }
 
+/* Times that a path had to be proved again, or an offer went unanswered: a host
+ * without a CPU lets TCP's timers run out. What is opened then and ends before
+ * an echo comes has never left TCP. */
+static long doubts(struct lab *lab)
+{
+	long n = 0;
+
+	for (int host = CLIENT; host <= SERVER; host += SERVER - CLIENT) {
+		json_t *stats = lab_json(lab, host, "stats");
+		json_t *stayed = json_object_get(stats, "stayed_tcp");
+
+		n += json_integer_value(
+			     json_object_get(stats, "flows_suspect")) +
+		     json_integer_value(json_object_get(stayed, "no-answer")) +
+		     json_integer_value(json_object_get(stayed, "muted"));
+		json_decref(stats);
+	}
+	return n;
+}
+
 TEST_F_TIMEOUT(table, thousand_at_once, 60)
 {
 	struct caller callers[CALLERS];
 	struct lab *lab = &self->lab;
-	long before[2];
+	long before[3], most;
 	struct lab_pair p;
 	pthread_t server;
 	void *wrong;
@@ -174,6 +194,7 @@ TEST_F_TIMEOUT(table, thousand_at_once, 60)
 	lab_pair_close(&p);
 	before[0] = lab_stat(lab, CLIENT, "flows_redirected");
 	before[1] = lab_stat(lab, SERVER, "flows_redirected");
+	before[2] = doubts(lab);
 
 	ASSERT_EQ(0,
 		  pthread_create(&server, NULL, answer_all, &self->listener));
@@ -189,11 +210,10 @@ TEST_F_TIMEOUT(table, thousand_at_once, 60)
 	pthread_join(server, &wrong);
 	EXPECT_EQ(NULL, wrong);
 
-	/* In a starved guest TCP's timers run out, and put some in doubt. */
-	EXPECT_LE(size_here(CALLERS * CALLS, CALLERS * CALLS * 9 / 10),
-		  lab_stat(lab, CLIENT, "flows_redirected") - before[0]);
-	EXPECT_LE(size_here(CALLERS * CALLS, CALLERS * CALLS * 9 / 10),
-		  lab_stat(lab, SERVER, "flows_redirected") - before[1]);
+	/* All, if no path was in doubt. */
+	most = CALLERS * CALLS * (doubts(lab) == before[2] ? 10 : 9) / 10;
+	EXPECT_LE(most, lab_stat(lab, CLIENT, "flows_redirected") - before[0]);
+	EXPECT_LE(most, lab_stat(lab, SERVER, "flows_redirected") - before[1]);
 	EXPECT_EQ(0, lab_stat(lab, CLIENT, "flows_table_full"));
 	EXPECT_EQ(0, lab_stat(lab, SERVER, "flows_table_full"));
 	EXPECT_EQ(0, lab_stat(lab, CLIENT, "flows_fallback"));

@@ -117,12 +117,22 @@ static long wire_lost(struct lab *lab, const char *direction)
 
 /* ---- the worked example ---- */
 
+/* What the client has sent on it the server has received, or reports as lost;
+ * but for the last ones, behind which nothing has come. */
+static bool accounted_for(struct lab *lab)
+{
+	double missing = reported(lab, CLIENT, "sent") -
+			 reported(lab, SERVER, "received") -
+			 reported(lab, SERVER, "lost");
+
+	return missing >= 0 && missing <= 3;
+}
+
 /* It says what the wire did: 10 ms each way, and one packet in 20 lost. */
 TEST_F(transport, worked_example)
 {
 	struct lab *lab = &self->lab;
 	struct lab_pair p;
-	long lost;
 
 	ASSERT_EQ(0, put_both(lab, "add", OWD));
 	ASSERT_EQ(0, prefer(lab, "owd,udp"));
@@ -135,13 +145,11 @@ TEST_F(transport, worked_example)
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "redirected", NULL));
 	EXPECT_STREQ("owd", lab_transport(lab, CLIENT, p.c));
 	EXPECT_STREQ("owd", lab_transport(lab, SERVER, p.s));
-	lost = wire_lost(lab, "to_server");
 	EXPECT_LT(300, reported(lab, SERVER, "received"));
 	EXPECT_LT(0, reported(lab, SERVER, "lost"));
-	/* The wire's number has the few plain packets, too: more where timers
-	 * run out for want of a CPU. */
-	EXPECT_GE(lost, reported(lab, SERVER, "lost"));
-	EXPECT_LE(lost - size_here(5, 12), reported(lab, SERVER, "lost"));
+	EXPECT_TRUE(BECOMES(accounted_for(lab)));
+	/* The wire's number has plain packets, too. */
+	EXPECT_GE(wire_lost(lab, "to_server"), reported(lab, SERVER, "lost"));
 	EXPECT_LE(10000, reported(lab, SERVER, "delay_us"));
 	EXPECT_LE(10000, reported(lab, CLIENT, "delay_us"));
 	EXPECT_LE(reported(lab, SERVER, "delay_us"),
