@@ -6,6 +6,7 @@
  * stream's own fields need no atomics.
  */
 #include "crowd.h"
+#include "pressure.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -112,7 +113,7 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 	__u64 charge = (__u64)size + SHUNT_MSG_OVERHEAD;
 	int err = -1;
 
-	if (p && within_limits(s, p, charge)) {
+	if (p && within_limits(s, p, charge) && !tcp_memory_is_short(msg->sk)) {
 		err = put_record(msg, s, &r, s->loop);
 		if (err)
 			err = push_record(msg, &r, s->loop);

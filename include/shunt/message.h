@@ -123,7 +123,7 @@ enum shunt_enrol {
 enum shunt_reset {
 	SHUNT_RESET_PEER,    /* its other end was: why is counted there */
 	SHUNT_RESET_CLOSED,  /* it takes no more: the application has closed */
-	SHUNT_RESET_MISSING, /* a message never came out of the kernel */
+	SHUNT_RESET_MISSING, /* the kernel has lost (a part of) a message */
 	SHUNT_RESET_SILENT,  /* nothing was heard of the peer's proxy */
 	SHUNT_RESET_PROXY,   /* a proxy, this or the peer's, has ended */
 	SHUNT_RESET_MEMORY,
@@ -171,7 +171,7 @@ struct shunt_proxy {
 	__u64 enrol;	    /* in element 0 */
 	__u64 bytes_copied; /* sent with a copy, with the headers */
 	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
-	__u32 pad;
+	__u32 cut;	    /* BPF, in element 0: no record, see below */
 	__u64 resets[SHUNT_RESETS]; /* of `aborted`, by enum shunt_reset */
 };
 
@@ -249,7 +249,8 @@ SHUNT_ASSERT(SHUNT_RECORD_SAVED % SHUNT_STARTS == 0);
 
 /*
  * The proxy's send says nothing of a record that was refused: REFUSED does, and
- * one byte of it comes out at the far end of the connection.
+ * one byte of it comes out at the far end of the connection. Nor of one of
+ * which only a part was delivered: the rest is no record, and `cut` counts it.
  */
 
 /* ---- on the wire: UDP or UDP-Lite, port SHUNT_PORT, network order ---- */
