@@ -14,15 +14,31 @@ char _license[] SEC("license") = "GPL";
  * then on. So it goes to the far end by TCP, all but its last byte taken off;
  * in one piece, because older kernels err in what lies across several.
  */
-static __always_inline int refuse(struct sk_msg_md *msg, __u32 number)
+static __always_inline int refuse(struct sk_msg_md *msg)
 {
 	__u32 size = msg->size;
 
-	message_event(SHUNT_EV_REFUSED, number);
 	bpf_msg_apply_bytes(msg, 0); /* an earlier record's, else */
 	if (size > 1 && !bpf_msg_pull_data(msg, 0, size, 0))
 		bpf_msg_pop_data(msg, 0, size - 1, 0);
 	return SK_PASS;
+}
+
+/* The proxy sends nothing but records: that is the rest of one, of which the
+ * kernel has delivered a part, for lack of memory (see pressure.h). */
+static __always_inline int refuse_rest(struct sk_msg_md *msg)
+{
+	struct shunt_proxy *p = message_proxy_state();
+
+	if (p)
+		__sync_fetch_and_add(&p->cut, 1);
+	return refuse(msg);
+}
+
+static __always_inline int refuse_record(struct sk_msg_md *msg, __u32 number)
+{
+	message_event(SHUNT_EV_REFUSED, number);
+	return refuse(msg);
 }
 
 /* Is that a socket that takes it? For all that the header governs, however the
@@ -32,7 +48,7 @@ static __always_inline int deliver(struct sk_msg_md *msg,
 {
 	if (bpf_msg_redirect_map(msg, &message_socks, r->stream,
 				 BPF_F_INGRESS) != SK_PASS)
-		return refuse(msg, r->stream);
+		return refuse_record(msg, r->stream);
 	if (bpf_msg_pop_data(msg, 0, sizeof(*r), 0))
 		return SK_DROP; /* no memory; can't be taken back now */
 	bpf_msg_apply_bytes(msg, r->length);
@@ -48,15 +64,17 @@ int shunt_msg_deliver(struct sk_msg_md *msg)
 
 	if ((void *)(at + 1) > msg->data_end) {
 		if (bpf_msg_pull_data(msg, 0, sizeof(r), 0))
-			return refuse(msg, 0);
+			return refuse_rest(msg);
 		at = msg->data;
 		if ((void *)(at + 1) > msg->data_end)
-			return refuse(msg, 0);
+			return refuse_rest(msg);
 	}
 	r = *at; /* memcpy() would go byte by byte */
+	if (r.magic != SHUNT_RECORD_MAGIC)
+		return refuse_rest(msg);
 	s = bpf_map_lookup_elem(&streams, &r.stream);
-	if (r.magic != SHUNT_RECORD_MAGIC || !r.stream || !r.length || !s ||
-	    s->life != SHUNT_STREAM_OPEN || s->token_local != r.token)
-		return refuse(msg, r.stream);
+	if (!r.stream || !r.length || !s || s->life != SHUNT_STREAM_OPEN ||
+	    s->token_local != r.token)
+		return refuse_record(msg, r.stream);
 	return deliver(msg, &r);
 }

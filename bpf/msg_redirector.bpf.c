@@ -6,6 +6,7 @@
  * stream's own fields need no atomics.
  */
 #include "crowd.h"
+#include "pressure.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -119,6 +120,8 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 	__u64 charge = (__u64)size + SHUNT_MSG_OVERHEAD;
 	int why = unwanted(s, p, charge);
 
+	if (!why && tcp_memory_is_short(msg->sk))
+		why = SHUNT_DEMOTED_KERNEL;
 	if (!why && put_record(msg, s, &r, s->loop))
 		why = push_record(msg, &r, s->loop);
 	if (why) {

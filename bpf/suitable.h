@@ -11,9 +11,15 @@ enum sock_flags {
 	SOCK_ZEROCOPY = 1, /* relocated */
 };
 
+struct proto {
+	void *memory_allocated; /* atomic_long_t, pages */
+	long *sysctl_mem;	/* of three */
+} __attribute__((preserve_access_index));
+
 struct sock_common {
 	unsigned long skc_flags;
 	unsigned char skc_state;
+	struct proto *skc_prot;
 } __attribute__((preserve_access_index));
 
 struct file {

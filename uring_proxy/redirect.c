@@ -225,6 +225,11 @@ void redirect_tick(struct proxy *px)
 	}
 }
 
+static uint32_t cuts(const struct proxy *px)
+{
+	return __atomic_load_n(&px->shared->cut, __ATOMIC_ACQUIRE);
+}
+
 /*
  * One send is one record: the verdict holds for exactly its bytes
  * (bpf_msg_apply_bytes). Not through the ring, because the next record must not
@@ -232,10 +237,11 @@ void redirect_tick(struct proxy *px)
  * redirected is not charged to this socket any more when the call returns.
  */
 static int delivered(struct proxy *px, const struct stream *st, ssize_t sent,
-		     uint32_t length)
+		     uint32_t length, uint32_t cut)
 {
+	/* A cut may be another loop's, at the same time: a reset too many. */
 	if (sent == (ssize_t)(sizeof(struct shunt_record) + length))
-		return 0;
+		return cuts(px) == cut ? 0 : -ENOMEM;
 	if (sent < 0)
 		return -errno;
 	/* The rest would be taken for a part of this record. */
@@ -259,6 +265,7 @@ int redirect_deliver_one(struct proxy *px, struct stream *st,
 			 unsigned char *bytes, uint32_t length)
 {
 	struct shunt_record r = record_of(st, length);
+	uint32_t cut = cuts(px);
 	ssize_t sent;
 
 	memcpy(bytes - sizeof(r), &r, sizeof(r));
@@ -266,7 +273,7 @@ int redirect_deliver_one(struct proxy *px, struct stream *st,
 		sent = send(px->redirect[0], bytes - sizeof(r),
 			    sizeof(r) + length, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
-	return delivered(px, st, sent, length);
+	return delivered(px, st, sent, length, cut);
 }
 
 int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
@@ -274,6 +281,7 @@ int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 {
 	struct shunt_record r = record_of(st, length);
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
+	uint32_t cut = cuts(px);
 	ssize_t sent;
 
 	iov[0].iov_base = &r;
@@ -281,7 +289,7 @@ int redirect_deliver(struct proxy *px, struct stream *st, struct iovec *iov,
 	do
 		sent = sendmsg(px->redirect[0], &msg, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
-	return delivered(px, st, sent, length);
+	return delivered(px, st, sent, length, cut);
 }
 
 static int make_pair(int pair[2])

@@ -115,7 +115,9 @@ void rx_deliver(struct proxy *px, struct stream *st)
 					       next - st->rx_next);
 		if (err) {
 			/* EACCES: the socket is gone; its peer is to know. */
-			stream_abort(px, st, SHUNT_RESET_CLOSED,
+			stream_abort(px, st,
+				     err == -ENOMEM ? SHUNT_RESET_MISSING
+						    : SHUNT_RESET_CLOSED,
 				     strerror(-err));
 			return;
 		}

@@ -127,7 +127,7 @@ enum shunt_demotion {
 	SHUNT_DEMOTED_LOST,	  /* windows in a row did not arrive */
 	SHUNT_DEMOTED_STREAM,	  /* the memory of one stream is taken */
 	SHUNT_DEMOTED_ALL,	  /* … that of all */
-	SHUNT_DEMOTED_KERNEL,	  /* no page for a record's header */
+	SHUNT_DEMOTED_KERNEL,	  /* it is short of memory */
 	SHUNT_DEMOTED_PROXY,	  /* it has ended, or just begun */
 	SHUNT_DEMOTIONS = 8
 };
@@ -136,7 +136,7 @@ enum shunt_demotion {
 enum shunt_reset {
 	SHUNT_RESET_PEER,    /* its other end was: why is counted there */
 	SHUNT_RESET_CLOSED,  /* it takes no more: the application has closed */
-	SHUNT_RESET_MISSING, /* a message never came out of the kernel */
+	SHUNT_RESET_MISSING, /* the kernel has lost (a part of) a message */
 	SHUNT_RESET_SILENT,  /* nothing was heard of the peer's proxy */
 	SHUNT_RESET_PROXY,   /* a proxy, this or the peer's, has ended */
 	SHUNT_RESET_MEMORY,
@@ -184,7 +184,7 @@ struct shunt_proxy {
 	__u64 enrol;	    /* in element 0 */
 	__u64 bytes_copied; /* sent with a copy, with the headers */
 	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
-	__u32 pad;
+	__u32 cut;	    /* BPF, in element 0: no record, see below */
 	__u64 resets[SHUNT_RESETS]; /* of `aborted`, by enum shunt_reset */
 	__u64 demotions[SHUNT_DEMOTIONS]; /* of `demoted` */
 };
@@ -263,7 +263,8 @@ SHUNT_ASSERT(SHUNT_RECORD_SAVED % SHUNT_STARTS == 0);
 
 /*
  * The proxy's send says nothing of a record that was refused: REFUSED does, and
- * one byte of it comes out at the far end of the connection.
+ * one byte of it comes out at the far end of the connection. Nor of one of
+ * which only a part was delivered: the rest is no record, and `cut` counts it.
  */
 
 /* ---- on the wire: UDP or UDP-Lite, port SHUNT_PORT, network order ---- */
