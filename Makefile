@@ -141,6 +141,12 @@ $(B)/testbed/qemu/tsc-khz: $(B)/testbed/qemu/tsc-khz.o
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
+# Neither sanitizers nor a library: it is alone in its initramfs.
+$(B)/testbed/qemu/boot: testbed/qemu/boot.c
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CPPFLAGS) -O2 -Wall -Wextra -Werror -static -s $< -o $@
+
 $(B)/perf/report: $(JUDGE_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -lm
@@ -158,7 +164,8 @@ KSELFTEST := $(B)/kselftest/kselftest_harness.h
 $(KSELFTEST): selftests/get-harness
 	selftests/get-harness $(@D)
 
-tests: all $(TEST_BIN) $(PLUGINS) $(B)/testbed/qemu/tsc-khz
+tests: all $(TEST_BIN) $(PLUGINS) $(B)/testbed/qemu/tsc-khz \
+		$(B)/testbed/qemu/boot
 	@:
 
 $(B)/selftests/%.o: CPPFLAGS += -I$(B)/kselftest -Ictl
