@@ -6,7 +6,7 @@
  * that blocks then returns EAGAIN (tcp_msg_wait_data(), all kernels to 7.3). So
  * TCP keeps what it can't send at once, by late_out(), and the writer with it,
  * until the socket has left the sockmap: behind that send, the application
- * finds TCP's own recvmsg().
+ * finds TCP's own recvmsg(). It may come in again, behind its peer's.
  */
 #ifndef CROWD_H
 #define CROWD_H
@@ -46,13 +46,13 @@ static __always_inline void look_for_room(struct shunt_stream *s, __u32 number,
 {
 	struct tcp_sock *tp;
 
-	if (s->tx_based || s->tx_held)
+	/* Not enrolled: what is left of a send that began when it was. */
+	if (s->tx_based || s->tx_held || !s->enrolled)
 		return;
 	tp = (void *)bpf_skc_to_tcp_sock(sk);
 	if (!tp || !has_to_wait(tp, (void *)tp, size) || !blocks((void *)tp))
 		return;
 	s->tx_base = BPF_CORE_READ(tp, snd_nxt);
-	s->excluded = 1;
 	s->tx_held = 1;
 	__sync_lock_test_and_set(&s->tx, SHUNT_STX_OFF);
 	message_event(SHUNT_EV_CROWDED, number);

@@ -156,10 +156,16 @@ static __always_inline void stream_resumes(struct bpf_sock_ops *ctx)
 	s = stream_of_socket(ctx->sk, &of);
 	if (!s || !s->tx_open)
 		return;
+	/* It may come in again if it has not been promoted. */
+	if (s->tx_based || s->excluded)
+		bpf_sock_ops_cb_flags_set(ctx,
+					  ctx->bpf_sock_ops_cb_flags &
+						  ~BPF_SOCK_OPS_RTT_CB_FLAG);
+	if (s->tx_resumed)
+		return;
+	s->tx_resumed = 1;
 	bpf_setsockopt(ctx, SOL_TCP, TCP_BPF_SNDCWND_CLAMP, &infinite,
 		       sizeof(infinite));
-	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
-					       ~BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
 /*

@@ -62,6 +62,7 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u32 write_seq;
 	__u32 snd_nxt;
+	__u32 mss_cache;
 	__u32 notsent_lowat;
 	__u32 chrono_stat[3]; /* by enum tcp_chrono, less one: jiffies */
 } __attribute__((preserve_access_index));

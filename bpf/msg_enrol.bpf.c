@@ -44,13 +44,16 @@ static __always_inline bool at_ease(void *full)
 	       socket && !(BPF_CORE_READ(socket, flags) >> SOCK_NOSPACE & 1);
 }
 
-/* Has a send ever had to wait for room? Then others will, and what wakes them
- * may wake a reader. */
-static __always_inline bool has_been_full(void *full)
+/* Has a send had to wait for room since this was asked last? Then others will,
+ * and what wakes them may wake a reader. */
+static __always_inline bool has_waited(struct shunt_stream *s, void *full)
 {
 	struct tcp_sock *tp = full;
+	__u32 was = s->tx_full;
 
-	return BPF_CORE_READ(tp, chrono_stat[TCP_CHRONO_SNDBUF_LIMITED - 1]);
+	s->tx_full =
+		BPF_CORE_READ(tp, chrono_stat[TCP_CHRONO_SNDBUF_LIMITED - 1]);
+	return s->tx_full != was;
 }
 
 static __always_inline enum shunt_enrol look(struct sock *sk, __u32 number)
@@ -99,10 +102,15 @@ static __always_inline enum shunt_enrol enrol(struct sock *sk, __u32 number)
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED ||
 	    !at_ease(sk))
 		return SHUNT_ENROL_LATER;
-	if (s->excluded || unsuitable(sk) || has_been_full(sk)) {
+	if (s->excluded || unsuitable(sk)) {
 		s->excluded = 1;
 		return SHUNT_ENROL_NEVER;
 	}
+	if (has_waited(s, sk))
+		return SHUNT_ENROL_LATER;
+	/* Of when it was in before. The proxy, which has tx_open, waits. */
+	s->primed = s->tx_held = s->tx_resumed = 0;
+	s->tx_open = 0;
 	/* Said before it is so, and asked again behind it: a setsockopt() at
 	 * this moment is refused, or is seen here (sockopt.bpf.c). */
 	s->enrolled = 1;

@@ -37,6 +37,31 @@ static __always_inline void promote(struct shunt_stream *s, __u32 number,
 	message_event(SHUNT_EV_PROMOTED, number);
 }
 
+/*
+ * The peer's socket is enrolled, but its application may still be blocked in
+ * TCP's own recvmsg(), which does not see what is delivered to it: a message by
+ * TCP wakes it. If that would have to wait for room, a segment of it; a full
+ * one, as what is less would not be sent at once (MSG_MORE is set for it). And
+ * not two, which TCP may keep, too (tcp_tso_should_defer()).
+ */
+static __always_inline bool prime(struct shunt_stream *s, struct sk_msg_md *msg,
+				  struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = (void *)bpf_skc_to_tcp_sock(sk);
+	__u32 mss;
+
+	s->primed = 1;
+	if (!tp || !has_to_wait(tp, (void *)tp, msg->size))
+		return false;
+	mss = BPF_CORE_READ(tp, mss_cache);
+	if (BPF_CORE_READ(tp, write_seq) != BPF_CORE_READ(tp, snd_nxt) ||
+	    msg->size <= mss || has_to_wait(tp, (void *)tp, mss) ||
+	    bpf_msg_apply_bytes(msg, mss))
+		return false;
+	s->tx_tcp += mss;
+	return true;
+}
+
 /* May so much more take the path? 0, or why not. */
 static __always_inline int unwanted(const struct shunt_stream *s,
 				    const struct shunt_proxy *p, __u64 charge)
@@ -156,16 +181,14 @@ int shunt_msg_redirector(struct sk_msg_md *msg)
 	if (!number || !s)
 		return SK_PASS;
 	if (s->tx == SHUNT_STX_READY && !s->excluded) {
-		/*
-		 * The peer's socket is enrolled, but its application may still
-		 * be blocked in TCP's own recvmsg(), which does not see what is
-		 * delivered to it: one more message by TCP wakes it. (A part of
-		 * one would not be sent at once, MSG_MORE is set for it.)
-		 */
 		if (s->primed)
 			promote(s, number, sk);
-		s->primed = 1;
+		else if (prime(s, msg, sk))
+			return SK_PASS;
 	}
+	/* All of it, even if it is the rest of one that prime() has split: the
+	 * kernel would go on in pieces as large. */
+	bpf_msg_apply_bytes(msg, 0);
 	if (s->tx == SHUNT_STX_ON)
 		return redirect(msg, s, number, size);
 	look_for_room(s, number, sk, size);

@@ -27,8 +27,10 @@ enum message_type {
 	REPAIR,	   /* offset, bytes */
 	DEMOTE,	   /* mine is on TCP: yours should be, so that I can leave */
 	NEVER,	   /* my direction has not left TCP, and never will */
-	RETREAT,   /* READY I was, but you are not: may I leave? */
-	LEFT,	   /* … you may; I know that you are not READY */
+	RETREAT,   /* READY I was, but you are not, or a send of mine
+		      has to wait: may I leave? */
+	LEFT,	   /* … you may; I know that you are not READY, nor
+		      am I */
 };
 
 /* In front of each message; network order. */
@@ -40,7 +42,8 @@ struct head {
 	__be32 from; /* the sender's */
 } __attribute__((packed));
 
-#define ENROL_REPLY 0x01 /* I don't know your number */
+#define RETREAT_CROWDED 0x01 /* RETREAT: even if you are, if you can */
+#define ENROL_REPLY	0x01 /* I don't know your number */
 #define ABORT_ENDED \
 	0x01 /* it has come to its end: what I have not got is lost */
 

@@ -112,16 +112,13 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		on_abort(px, st, h->flags & ABORT_ENDED);
 		return 0;
 	case READY:
-		st->peer_ready = true;
-		st->retreating = false;
-		stream_try_promote(st);
-		stream_active(px, st); /* to be enrolled */
+		enrol_ready(px, st);
 		return 0;
 	case DEMOTE:
 		stream_demote(px, st);
 		return 0;
 	case RETREAT:
-		enrol_retreat(px, st);
+		enrol_retreat(px, st, h->flags & RETREAT_CROWDED);
 		return 0;
 	case LEFT:
 		enrol_left(px, st);

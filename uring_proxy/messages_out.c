@@ -77,6 +77,15 @@ static bool put_final(struct channel *c, struct stream *st)
 	return true;
 }
 
+static bool put_retreat(struct channel *c, struct stream *st)
+{
+	struct head *m = message_begin(c, st, RETREAT, sizeof(*m));
+
+	if (m && st->shm->tx_held)
+		m->flags |= RETREAT_CROWDED;
+	return m;
+}
+
 static bool put_sent(struct channel *c, struct stream *st)
 {
 	struct at *m;
@@ -203,7 +212,7 @@ static bool put(struct proxy *px, struct channel *c, struct stream *st,
 	case DUE_DEMOTE:
 		return message_begin(c, st, DEMOTE, sizeof(struct head));
 	case DUE_RETREAT:
-		return message_begin(c, st, RETREAT, sizeof(struct head));
+		return put_retreat(c, st);
 	case DUE_LEFT:
 		return message_begin(c, st, LEFT, sizeof(struct head));
 	case DUE_NEVER:

@@ -212,15 +212,6 @@ static void left(struct proxy *px, struct stream *st, unsigned why)
 	demoted(px, st);
 }
 
-/* A send has to wait, and our direction will never be promoted: both sockets
- * leave the sockmap, and the send goes on behind that. */
-static void crowded(struct proxy *px, struct stream *st)
-{
-	st->crowded_ns = px->now_ns;
-	stream_due(px, st, DUE_NEVER | DUE_DEMOTE);
-	stream_active(px, st);
-}
-
 /* The peer wants our direction on TCP. */
 void stream_demote(struct proxy *px, struct stream *st)
 {
@@ -313,7 +304,7 @@ void stream_event(struct proxy *px, const struct shunt_event *e, size_t size)
 		left(px, st, st->shm->tx_why);
 		break;
 	case SHUNT_EV_CROWDED:
-		crowded(px, st);
+		enrol_crowded(px, st);
 		break;
 	case SHUNT_EV_CLOSING:
 		st->closing = true;
@@ -357,8 +348,7 @@ static void be_patient(struct proxy *px, struct stream *st)
 bool stream_hurries(const struct stream *st)
 {
 	return !st->doomed &&
-	       ((st->remote && !st->shm->enrolled && !st->shm->excluded &&
-		 !st->closing) ||
+	       ((enrol_waits(st) && st->enrol_wait_ns <= LAZY_NS) ||
 		(st->shm->enrolled && !st->closing &&
 		 (!st->peer_ready || st->shm->tx == SHUNT_STX_OFF)) ||
 		((st->tx_final != UNKNOWN || st->shm->tx_held) &&
@@ -373,9 +363,9 @@ bool stream_hurries(const struct stream *st)
 /* Is there something that only time or the application brings about? */
 static bool unfinished(const struct stream *st)
 {
-	return !st->doomed &&
-	       (stream_hurries(st) || st->tx_read < st->shm->tx_bytes ||
-		st->due & DUE_ACK || has_unread(st));
+	return !st->doomed && (stream_hurries(st) || enrol_waits(st) ||
+			       st->tx_read < st->shm->tx_bytes ||
+			       st->due & DUE_ACK || has_unread(st));
 }
 
 static void tick(struct proxy *px, struct stream *st)
@@ -416,8 +406,8 @@ static void rescan(struct proxy *px)
 		}
 		if (s->tx_based)
 			stream_due(px, px->streams[i], DUE_PROMOTED);
-		else if (s->tx_held)
-			crowded(px, px->streams[i]);
+		else if (s->tx_held && !s->tx_open)
+			enrol_crowded(px, px->streams[i]);
 		e.type = s->life == SHUNT_STREAM_CLOSED ? SHUNT_EV_CLOSED
 							: SHUNT_EV_DEMOTED;
 		if (s->life == SHUNT_STREAM_CLOSED || s->tx == SHUNT_STX_OFF)
@@ -483,6 +473,8 @@ void streams_resync(struct proxy *px, struct peer *p)
 			p->asked = true;
 			if (st->shm->rx >= SHUNT_SRX_ARMED)
 				due |= DUE_READY;
+			if (st->retreating)
+				due |= DUE_RETREAT;
 			if (stream_promoted(st))
 				due |= DUE_PROMOTED | DUE_SENT;
 			if (st->shm->rx >= SHUNT_SRX_BASED)

@@ -39,8 +39,10 @@ struct stream {
 	uint32_t remote; /* the peer's number of it, 0: not known */
 	uint64_t enrol_ns, enrol_wait_ns; /* next try, and the one after it */
 	uint64_t enrolled_ns;
-	uint64_t crowded_ns; /* since when TCP keeps a send, if tx_held */
-	bool retreating;     /* has asked the peer whether it may leave again */
+	uint64_t crowded_ns; /* since when TCP keeps a send, 0: it does not … */
+	unsigned crowds; /* … and how often it has, here or there, so far */
+	bool first;	 /* of both ends, this one enrols first */
+	bool retreating; /* has asked the peer whether it may leave again */
 	struct peer *peer;
 	struct stream *next_key; /* same hash */
 	struct stream *next_due, *next_ready, *next_active;
@@ -142,8 +144,14 @@ void stream_forget(struct proxy *px, struct stream *st);
 void enrol_tick(struct proxy *px, struct stream *st);
 /* Out of it, and TCP may go on, if all that has to be is over. */
 void enrol_release(struct proxy *px, struct stream *st);
-/* The peer's socket is enrolled, and waits for ours. */
-void enrol_retreat(struct proxy *px, struct stream *st);
+/* The peer's socket is enrolled … */
+void enrol_ready(struct proxy *px, struct stream *st);
+/* … and wants to leave again: since ours is not, or, crowded, even so. */
+void enrol_retreat(struct proxy *px, struct stream *st, bool crowded);
+/* Is it to come in, sooner or later? */
+bool enrol_waits(const struct stream *st);
+/* A send of ours has to wait, so our socket has to leave. */
+void enrol_crowded(struct proxy *px, struct stream *st);
 /* Ours is alone, so that it may leave again. */
 void enrol_left(struct proxy *px, struct stream *st);
 

@@ -66,7 +66,7 @@ static struct stream *open_stream(struct proxy *px, uint32_t number)
 	*b = st;
 	px->streams[number] = st;
 	if (shm->role == SHUNT_ROLE_ACTIVE)
-		st->peer->active = true;
+		st->first = st->peer->active = true;
 	stream_due(px, st, DUE_ENROL);
 	control_want(px, st->peer);
 	return st;

@@ -97,17 +97,20 @@ struct shunt_stream {
 	__u8 loop;    /* of the proxy: shunt_loop_of() its ends */
 	__u8 tx_held; /* not promoted; TCP behind tx_base waits for tx_open */
 	__u8 tx_why;  /* enum shunt_demotion, if SK_MSG has demoted it */
-	__u8 pad[3];
+	__u8 tx_resumed; /* TCP has begun with slow start since tx_open */
+	__u8 pad[2];
 	__u32 rx_queued; /* of the path, in its socket, as of … */
 	__u32 rx_look;	 /* … what shunt_msg_enrol was asked then */
 	__u32 tx_saved;	 /* first bytes put into starts, ever */
 	/* proxy */
 	__u32 tx_taken; /* … of these, all before are taken */
 	/* BPF */
+	__u32 tx_full; /* how long sends have waited for room, in jiffies */
+	__u32 pad2;
 	struct shunt_start starts[SHUNT_STARTS];
 };
 
-SHUNT_ASSERT(sizeof(struct shunt_stream) == 152 + 24 * SHUNT_STARTS);
+SHUNT_ASSERT(sizeof(struct shunt_stream) == 160 + 24 * SHUNT_STARTS);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx) == 48);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_bytes) == 64);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 104);

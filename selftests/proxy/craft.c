@@ -143,6 +143,8 @@ uint32_t craft_message(struct rig *r, uint64_t *random, uint32_t number,
 	n = rig_message(r, to, type, number, a, b);
 	if (type == ABORT && craft_below(random, 2))
 		((struct head *)to)->flags = ABORT_ENDED;
+	if (type == RETREAT && craft_below(random, 2))
+		((struct head *)to)->flags = RETREAT_CROWDED;
 	if (type == REPAIR)
 		craft_bytes(to + n, number, a, b);
 	return n + (type == REPAIR ? b : 0);

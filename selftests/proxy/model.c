@@ -214,13 +214,15 @@ static unsigned may_change(int type)
 	case ABORT:
 		return RESET | B(remote) | B(tx_read) | S(tx_released);
 	case READY:
-		return B(peer_ready) | S(tx);
+		return B(peer_ready) | S(tx) | S(rx) | S(enrolled) |
+		       S(excluded);
 	case DEMOTE:
 		return S(excluded) | S(tx);
 	case RETREAT:
-		return B(peer_ready);
+		return B(peer_ready) | S(tx) | S(rx) | S(enrolled) |
+		       S(excluded);
 	case LEFT:
-		return S(enrolled) | S(rx);
+		return B(peer_ready) | S(enrolled) | S(rx);
 	case NEVER:
 		return S(rx);
 	case KNOWN:
