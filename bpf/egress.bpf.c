@@ -102,11 +102,14 @@ static __always_inline void maybe_sync(struct __sk_buff *skb,
  * peer, which may have nothing to send and so no reason to say where it stands,
  * would never hear of it. A number below takes nothing back. Every other time
  * only: a peer that has rebooted resets us by that number, and TCP ignores a
- * reset below its window (RFC 5961 3.2).
+ * reset below its window (RFC 5961 3.2). If it is further below than our window
+ * only what is sent again: the peer's TCP drops the segment if no window of
+ * ours was as large (RFC 5961 5.2, tcp_ack()), half of all that is sent.
  */
 static __always_inline void lower_ack(struct __sk_buff *skb,
 				      struct shunt_flow *f,
-				      const struct tcphdr *t, __u32 l4)
+				      const struct tcphdr *t, __u32 l4,
+				      bool again)
 {
 	__be32 old = t->ack_seq, new = bpf_htonl(f->rx_plain);
 
@@ -115,6 +118,9 @@ static __always_inline void lower_ack(struct __sk_buff *skb,
 	    f->reason != SHUNT_REASON_UNREACHABLE)
 		return;
 	if (!t->ack || !after(bpf_ntohl(old), f->rx_plain))
+		return;
+	if (!again && bpf_ntohl(old) - f->rx_plain >
+			      (__u32)bpf_ntohs(t->window) << (f->wscale & 15))
 		return;
 	f->flags ^= SHUNT_F_LOWERED;
 	if (!(f->flags & SHUNT_F_LOWERED) ||
@@ -237,7 +243,7 @@ static __always_inline int egress(struct __sk_buff *skb,
 			data = start_of(skb);
 			t = data + ETH_HLEN + ip.hlen;
 			if ((void *)(t + 1) <= end_of(skb))
-				lower_ack(skb, f, t, ETH_HLEN + ip.hlen);
+				lower_ack(skb, f, t, ETH_HLEN + ip.hlen, again);
 		}
 		return TC_ACT_UNSPEC;
 	}

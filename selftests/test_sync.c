@@ -204,4 +204,36 @@ TEST_F(sync, acknowledgements_after_a_cut)
 	EXPECT_TRUE(pkt_same(&self->in, &self->out));
 }
 
+/* Unless that is further below than our window, as the peer's TCP may drop it:
+ * then what is sent again, for a firewall, and no more. */
+TEST_F(sync, acknowledgements_no_further_below_than_the_window)
+{
+	const uint32_t window = 29200 << 3; /* of pkt_seg(), scaled */
+	struct shunt_flow f;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		uint32_t more = i > 0;
+		bool again = i == 2;
+
+		set_flow(&self->r, 0, 0, 3);
+		flow_get(&self->r, 1, &f);
+		f.tx = SHUNT_TX_FALLBACK;
+		f.reason = SHUNT_REASON_STALLED;
+		f.flags &= ~SHUNT_F_LOWERED;
+		f.tx_ack = 1000001;
+		f.rx_plain = f.tx_ack - window - more;
+		flow_put(&self->r, 1, &f);
+		self->s.seq += again ? 0 : 100;
+		self->s.ack = f.tx_ack;
+		pkt_seg(&self->in, &self->s);
+		self->s.ack = more && !again ? f.tx_ack : f.rx_plain;
+		pkt_seg(&self->want, &self->s);
+		EXPECT_EQ(V_TC_PASS,
+			  rig_run(&self->r, RIG_EGRESS, &self->in, &self->out));
+		EXPECT_TRUE(pkt_same(&self->want, &self->out))
+		TH_LOG("%u more than the window%s", more,
+		       again ? ", again" : "");
+	}
+}
+
 RIG_HARNESS_MAIN(4)
