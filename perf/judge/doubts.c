@@ -39,7 +39,7 @@ static double least_redirected(enum metric m)
 /* Bulk leaves the message path by itself, which is right. */
 static bool is_for_messages(enum metric m)
 {
-	return m <= RTT999_16K || m == PACED || m == PACE;
+	return m <= RTT999_16K || (m >= PACED && m <= PACE_64K);
 }
 
 static bool redirects(enum system s)
@@ -84,7 +84,8 @@ static void doubt_shares(void)
 	for (int m = 0; m < N_METRICS; m++) {
 		if (m && !strcmp(metrics[m].workload, metrics[m - 1].workload))
 			continue; /* the same samples */
-		if (m == CPU_BULK || m == CPU_BULK_64 || m == CPU_PACED)
+		if (m == CPU_BULK || m == CPU_BULK_64 || m == CPU_PACED ||
+		    m == CPU_PACED_64K)
 			continue;
 		for (int s = 0; s < N_SYSTEMS; s++)
 			if (measured(m, s))
@@ -116,7 +117,8 @@ static void doubt_samples(void)
 				wrong[s]++;
 			if (is(line, "kind", "failed"))
 				failed[s]++;
-			if (is(line, "workload", "paced")) {
+			if (is(line, "workload", "paced") ||
+			    is(line, "workload", "paced-64k")) {
 				sent[s] += num(data, "sent");
 				lost[s] += num(data, "sent") -
 					   num(data, "delivered");

@@ -57,9 +57,12 @@ enum metric {
 	RATE,
 	PACED,
 	PACE,
+	PACED_64K,
+	PACE_64K,
 	CPU_BULK,
 	CPU_BULK_64,
 	CPU_PACED,
+	CPU_PACED_64K,
 	FILE_3K,
 	FILE_510K,
 	FILE_26M,
@@ -169,7 +172,7 @@ json_t *find(const char *kind, const char *system, const char *workload);
 /* ---- tables (table.c) ---- */
 
 #define MAX_ROWS 96
-#define COLUMNS	 10
+#define COLUMNS	 12
 
 struct table {
 	int columns;

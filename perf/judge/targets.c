@@ -103,6 +103,10 @@ static void add_message(void)
 		  MESSAGE, COPYING);
 	add_ratio("CPU per GB at one pace, message / copying", false, 0.5,
 		  CPU_PACED, MESSAGE, COPYING);
+	add_ratio("highest pace, 64 KB, message path / copying", true, 2,
+		  PACE_64K, MESSAGE, COPYING);
+	add_ratio("CPU per GB at one pace, 64 KB, message / copying", false,
+		  0.5, CPU_PACED_64K, MESSAGE, COPYING);
 	add_cost("SK_MSG redirection, mean, ping-pong", 400,
 		 mean_ns(MESSAGE, "pingpong", BOTH, "shunt_msg_redirector"),
 		 floor);

@@ -33,6 +33,8 @@ static void say_bpf(FILE *f, const struct target *t, double bytes,
 	/* A paced writer stands for the highest pace. */
 	if (t->metric == PACE)
 		workload = metrics[PACED].workload;
+	if (t->metric == PACE_64K)
+		workload = metrics[PACED_64K].workload;
 	if (t->metric == BULK)
 		workload = metrics[BULK_256K].workload;
 	if (t->metric == RTT50 && !is_message(t->system))
@@ -215,7 +217,9 @@ static void say(FILE *f, const struct target *t)
 		say_file(f, t);
 		break;
 	case CPU_PACED:
+	case CPU_PACED_64K:
 	case PACE:
+	case PACE_64K:
 		say_difference(f, t);
 		say_proxies(f, t, 1e6, "MB");
 		say_bpf(f, t, 1e6, "MB");

@@ -94,8 +94,9 @@ static const struct {
 	{MESSAGE_UDPLITE, COPYING},
 };
 
-static const enum metric paired[] = {RTT50,	RTT50_1CPU, BULK, BULK_64,
-				     BULK_256K, RATE,	    PACE, CPU_PACED};
+static const enum metric paired[] = {RTT50,	RTT50_1CPU,   BULK, BULK_64,
+				     BULK_256K, RATE,	      PACE, CPU_PACED,
+				     PACE_64K,	CPU_PACED_64K};
 
 void print_pairs(FILE *f)
 {
@@ -134,6 +135,7 @@ void print_pairs(FILE *f)
 static bool stands_for_workload(int m)
 {
 	return m != CPU_BULK && m != CPU_BULK_64 && m != CPU_PACED &&
+	       m != CPU_PACED_64K &&
 	       (!m || strcmp(metrics[m].workload, metrics[m - 1].workload));
 }
 
@@ -207,7 +209,8 @@ void print_paths(FILE *f)
 
 /* ---- CPU time ---- */
 
-static const enum metric with_cpu[] = {CPU_BULK, CPU_BULK_64, CPU_PACED};
+static const enum metric with_cpu[] = {CPU_BULK, CPU_BULK_64, CPU_PACED,
+				       CPU_PACED_64K};
 
 static double per_gb(const struct usage *u, double us)
 {

@@ -83,7 +83,8 @@ nominal()
 	case $1 in
 	files) s=$((repeat[3k] + repeat[510k] * 2 + repeat[26m] * 3)) ;;
 	loss) s=$(awk -v s="${seconds[loss]}" 'BEGIN { print 4 * s + 3 }') ;;
-	pace) s=$(awk -v s="${seconds[step]}" 'BEGIN { print 9 * s + 3 }') ;;
+	pace | pace-64k) s=$(awk -v s="${seconds[step]}" 'BEGIN { print 9 * s + 3 }') ;;
+	paced-64k) s=${seconds[paced]} ;;
 	*) s=${seconds[$1]} ;;
 	esac
 	awk -v n="$n" -v s="$s" 'BEGIN { print n * (s + 0.3) }'

@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 all_workloads=(pingpong pingpong-1k pingpong-16k pingpong-1cpu bulk bulk-4
-	bulk-64 bulk-256k bulk-own connrate paced pace memory
+	bulk-64 bulk-256k bulk-own connrate paced pace paced-64k pace-64k memory
 	delay files loss bpf compile load)
 
 passing="pass pass-tc"
@@ -24,6 +24,8 @@ declare -A systems_of=(
 	[connrate]="plain $passing $segment $message fou"
 	[paced]="plain pass-tc tc $message copying fou"
 	[pace]="plain tc $message copying fou"
+	[paced-64k]="plain $message copying"
+	[pace-64k]="plain message copying"
 	[memory]="plain xdp tc udplite $message copying"
 	[files]="plain pass $segment $message copying fou"
 	[loss]="plain $segment $message fou"
@@ -85,9 +87,10 @@ workload_command()
 		workload=("$bin/connrate" client "$to" 7002 -c 16
 			-t "${seconds[connrate]}" -j)
 		;;
-	paced)
+	paced*)
 		workload=("$bin/stream" paced "$to" 7004 "${3:-$pace}"
 			-t "${seconds[${4:-paced}]}")
+		[ "$w" != paced-64k ] || workload+=(-n 65536)
 		;;
 	memory) workload=("$bin/stream" hold "$to" 7004 "$held") ;;
 	file-*)
@@ -191,16 +194,17 @@ is_sustained()
 			<<<"$last_line")" 'BEGIN { exit !(path >= 0.95 * sent) }'
 }
 
-# Twice as fast as long as that goes, then halfway between what went and what
-# did not. Each step is a sample of its own (workload "step").
+# find_pace SYSTEM WORKLOAD ROUND: twice as fast as long as that goes, then halfway
+# between what went and what did not. Each step is a sample of its own (workload
+# "step").
 find_pace()
 {
-	local s=$1 round=$2 rate=$((pace / 4)) low=0 high=0 best='' i
+	local s=$1 w=$2 round=$3 rate=$((pace / 4)) low=0 high=0 best='' i
 	local -A kept=()
 
 	for ((i = 0; i < 12; i++)); do
-		sample "$s" paced "$round" "$rate" step # into raw.jsonl
-		sed -i '$s/"workload":"paced"/"workload":"step"/' \
+		sample "$s" "${w/pace/paced}" "$round" "$rate" step
+		sed -i '$s/"workload":"paced[^"]*"/"workload":"step"/' \
 			"$dir/raw.jsonl"
 		if [ -n "$data" ] && is_sustained "$s"; then
 			low=$rate
@@ -217,7 +221,7 @@ find_pace()
 		fi
 	done
 	[ -z "$best" ] ||
-		sed 's/"workload":"step"/"workload":"pace"/' <<<"$best" \
+		sed "s/\"workload\":\"step\"/\"workload\":\"$w\"/" <<<"$best" \
 			>>"$dir/raw.jsonl"
 }
 
@@ -248,7 +252,7 @@ measure_rounds()
 			# shellcheck disable=SC2046
 			for s in $(in_turn "$round" $(measured_on "$w")); do
 				case $w in
-				pace) find_pace "$s" "$round" ;;
+				pace | pace-64k) find_pace "$s" "$w" "$round" ;;
 				*) sample "$s" "$w" "$round" ;;
 				esac
 			done
