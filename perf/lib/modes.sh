@@ -27,8 +27,8 @@ choose_mode()
 		seconds=([pingpong]=0.6 [pingpong-1k]=0.3 [pingpong-16k]=0.3
 			[pingpong-1cpu]=0.5 [bulk]=2 [bulk-4]=1
 			[bulk-64]=1 [bulk-256k]=1 [bulk-own]=1
-			[connrate]=0.6 [paced]=1 [step]=0.4 [memory]=1
-			[loss]=2)
+			[connrate]=0.6 [paced]=1 [step]=0.4 [step-64k]=1
+			[memory]=1 [loss]=2)
 		repeat=([3k]=2 [510k]=2 [26m]=1)
 		;;
 	quick)
@@ -54,7 +54,7 @@ choose_mode()
 		seconds=([pingpong]=1 [pingpong-16k]=1 [pingpong-1cpu]=1
 			[pingpong-1k]=1 [bulk]=1 [bulk-4]=1 [bulk-64]=1
 			[bulk-256k]=1 [bulk-own]=1 [connrate]=1 [paced]=1
-			[step]=1 [memory]=5 [loss]=2)
+			[step]=1 [step-64k]=1 [memory]=5 [loss]=2)
 		repeat=([3k]=1 [510k]=1 [26m]=1)
 		pace=20000000 held=50 limit=300
 		message_options="--message-memory 32M --flows 20000"
@@ -83,7 +83,8 @@ nominal()
 	case $1 in
 	files) s=$((repeat[3k] + repeat[510k] * 2 + repeat[26m] * 3)) ;;
 	loss) s=$(awk -v s="${seconds[loss]}" 'BEGIN { print 4 * s + 3 }') ;;
-	pace | pace-64k) s=$(awk -v s="${seconds[step]}" 'BEGIN { print 9 * s + 3 }') ;;
+	pace) s=$(awk -v s="${seconds[step]}" 'BEGIN { print 9 * s + 3 }') ;;
+	pace-64k) s=$(awk -v s="${seconds[step-64k]}" 'BEGIN { print 9 * s + 3 }') ;;
 	paced-64k) s=${seconds[paced]} ;;
 	*) s=${seconds[$1]} ;;
 	esac

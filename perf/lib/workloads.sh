@@ -203,7 +203,7 @@ find_pace()
 	local -A kept=()
 
 	for ((i = 0; i < 12; i++)); do
-		sample "$s" "${w/pace/paced}" "$round" "$rate" step
+		sample "$s" "${w/pace/paced}" "$round" "$rate" "${w/pace/step}"
 		sed -i '$s/"workload":"paced[^"]*"/"workload":"step"/' \
 			"$dir/raw.jsonl"
 		if [ -n "$data" ] && is_sustained "$s"; then
