@@ -39,21 +39,17 @@ static long elapsed_ms(const struct timespec *since)
 #field, text, offsetof(struct shunt_proxy, field) \
 	}
 
-/* Of `aborted` */
-#define RESET(name, why, text)                                    \
-	{                                                         \
-		"aborted_" #name, text,                           \
-			offsetof(struct shunt_proxy, resets) +    \
-				SHUNT_RESET_##why * sizeof(__u64) \
+/* Of all in the counter, those for one reason. */
+#define REASON(counter, name, array, why, text)               \
+	{                                                     \
+		counter "_" #name, text,                      \
+			offsetof(struct shunt_proxy, array) + \
+				(why) * sizeof(__u64)         \
 	}
-
-/* Of `demoted` */
-#define DEMOTION(name, why, text)                                   \
-	{                                                           \
-		"demoted_" #name, text,                             \
-			offsetof(struct shunt_proxy, demotions) +   \
-				SHUNT_DEMOTED_##why * sizeof(__u64) \
-	}
+#define RESET(name, why, text) \
+	REASON("aborted", name, resets, SHUNT_RESET_##why, text)
+#define DEMOTION(name, why, text) \
+	REASON("demoted", name, demotions, SHUNT_DEMOTED_##why, text)
 
 static const struct {
 	const char *name, *text;

@@ -84,8 +84,7 @@ static void doubt_shares(void)
 	for (int m = 0; m < N_METRICS; m++) {
 		if (m && !strcmp(metrics[m].workload, metrics[m - 1].workload))
 			continue; /* the same samples */
-		if (m == CPU_BULK || m == CPU_BULK_64 || m == CPU_PACED ||
-		    m == CPU_PACED_64K)
+		if (is_cpu_time(m))
 			continue;
 		for (int s = 0; s < N_SYSTEMS; s++)
 			if (measured(m, s))

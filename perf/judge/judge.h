@@ -77,6 +77,12 @@ enum metric {
 	N_METRICS
 };
 
+/* It is of the samples of another metric. */
+static inline bool is_cpu_time(int m)
+{
+	return m >= CPU_BULK && m <= CPU_PACED_64K;
+}
+
 struct metric_info {
 	const char *workload, *key, *name, *unit;
 	double scale;

@@ -134,8 +134,7 @@ void print_pairs(FILE *f)
 /* One of the metrics that a workload has */
 static bool stands_for_workload(int m)
 {
-	return m != CPU_BULK && m != CPU_BULK_64 && m != CPU_PACED &&
-	       m != CPU_PACED_64K &&
+	return !is_cpu_time(m) &&
 	       (!m || strcmp(metrics[m].workload, metrics[m - 1].workload));
 }
 

@@ -83,8 +83,9 @@ nominal()
 	case $1 in
 	files) s=$((repeat[3k] + repeat[510k] * 2 + repeat[26m] * 3)) ;;
 	loss) s=$(awk -v s="${seconds[loss]}" 'BEGIN { print 4 * s + 3 }') ;;
-	pace) s=$(awk -v s="${seconds[step]}" 'BEGIN { print 9 * s + 3 }') ;;
-	pace-64k) s=$(awk -v s="${seconds[step-64k]}" 'BEGIN { print 9 * s + 3 }') ;;
+	pace | pace-64k)
+		s=$(awk -v s="${seconds[${1/pace/step}]}" 'BEGIN { print 9 * s + 3 }')
+		;;
 	paced-64k) s=${seconds[paced]} ;;
 	*) s=${seconds[$1]} ;;
 	esac
