@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The BPF objects that the `shunt` command has pinned. See cli_run.h. */
 #include "cli_run.h"
+#include "left.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -63,24 +64,16 @@ int cli_ids(struct cli_ids *ids)
 	return ids->progs < 0 || ids->maps < 0 || ids->links < 0 ? -1 : 0;
 }
 
-static bool gone(int (*get)(uint32_t id), const uint32_t *ids, int n)
-{
-	for (int i = 0; i < n; i++) {
-		int fd = get(ids[i]);
-
-		if (fd >= 0) {
-			close(fd);
-			return false;
-		}
-	}
-	return true;
-}
-
 bool cli_ids_gone(const struct cli_ids *ids)
 {
-	return CLI_BECOMES(gone(bpf_prog_get_fd_by_id, ids->prog, ids->progs) &&
-			   gone(bpf_map_get_fd_by_id, ids->map, ids->maps) &&
-			   gone(bpf_link_get_fd_by_id, ids->link, ids->links));
+	if (CLI_BECOMES(left_none(LEFT_PROGS, ids->prog, ids->progs) &&
+			left_none(LEFT_MAPS, ids->map, ids->maps) &&
+			left_none(LEFT_LINKS, ids->link, ids->links)))
+		return true;
+	left_tell(LEFT_PROGS, ids->prog, ids->progs);
+	left_tell(LEFT_MAPS, ids->map, ids->maps);
+	left_tell(LEFT_LINKS, ids->link, ids->links);
+	return false;
 }
 
 int cli_map(const char *name)

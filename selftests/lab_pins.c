@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What an instance has in the kernel, and whether it goes away. See lab.h. */
 #include "lab_own.h"
+#include "left.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -89,58 +90,21 @@ int lab_note_pins(struct lab *lab, enum lab_host host)
 		       ?: note_pins(lab, host, "maps", note_map);
 }
 
-/* The kernel frees them some time after the last reference is gone. */
-static bool all_gone(uint32_t *ids, int (*get)(uint32_t))
-{
-	for (int i = 0; i < LAB_IDS && ids[i]; i++) {
-		int fd = get(ids[i]);
-
-		if (fd < 0)
-			continue;
-		close(fd);
-		return false;
-	}
-	return true;
-}
-
-/* Which ones are still there, for who has to find out why */
-static void tell_left(const struct lab *lab, enum lab_host host)
-{
-	for (int i = 0; i < LAB_IDS; i++) {
-		int prog = lab->progs[host][i]
-				   ? bpf_prog_get_fd_by_id(lab->progs[host][i])
-				   : -1;
-		int map = lab->maps[host][i]
-				  ? bpf_map_get_fd_by_id(lab->maps[host][i])
-				  : -1;
-		struct bpf_prog_info p = {};
-		struct bpf_map_info m = {};
-		uint32_t size = sizeof(p);
-
-		if (prog >= 0 && !bpf_obj_get_info_by_fd(prog, &p, &size))
-			fprintf(stderr, "# program %u %s\n", p.id, p.name);
-		size = sizeof(m);
-		if (map >= 0 && !bpf_obj_get_info_by_fd(map, &m, &size))
-			fprintf(stderr, "# map %u %s\n", m.id, m.name);
-		if (prog >= 0)
-			close(prog);
-		if (map >= 0)
-			close(map);
-	}
-}
-
 int lab_all_gone(struct lab *lab, enum lab_host host)
 {
+	uint32_t *progs = lab->progs[host], *maps = lab->maps[host];
 	int err = 0;
 
-	if (!BECOMES(all_gone(lab->progs[host], bpf_prog_get_fd_by_id) &&
-		     all_gone(lab->maps[host], bpf_map_get_fd_by_id))) {
+	/* The kernel frees them some time after the last reference is gone. */
+	if (!BECOMES(left_none(LEFT_PROGS, progs, LAB_IDS) &&
+		     left_none(LEFT_MAPS, maps, LAB_IDS))) {
 		fprintf(stderr, "# shunt down left programs or maps\n");
-		tell_left(lab, host);
+		left_tell(LEFT_PROGS, progs, LAB_IDS);
+		left_tell(LEFT_MAPS, maps, LAB_IDS);
 		err = -1;
 	}
-	memset(lab->progs[host], 0, sizeof(lab->progs[host]));
-	memset(lab->maps[host], 0, sizeof(lab->maps[host]));
+	memset(progs, 0, sizeof(lab->progs[host]));
+	memset(maps, 0, sizeof(lab->maps[host]));
 	return err;
 }
 

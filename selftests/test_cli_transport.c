@@ -3,6 +3,7 @@
  */
 #include "cli_run.h"
 #include "harness.h"
+#include "left.h"
 
 #include <bpf/bpf.h>
 #include <libgen.h>
@@ -12,8 +13,8 @@
 
 static struct cli_output o;
 
-/* An object that the build made, by its path below build/. */
-/* Of the build, if it is not a whole path. */
+/* An object that the build made, by its path below build/, or by a whole path.
+ */
 static const char *built(const char *name)
 {
 	static char path[2][512];
@@ -353,15 +354,6 @@ static int loaded(__u32 number, struct loaded *l)
 	return l->maps ? 0 : -1;
 }
 
-static bool exists(int (*get)(__u32 id), __u32 id)
-{
-	int fd = get(id);
-
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
 /* Of one that the instance has. */
 static __u32 map_id(const char *name)
 {
@@ -376,11 +368,10 @@ static __u32 map_id(const char *name)
 
 static bool all_gone(const struct loaded *l)
 {
-	for (int i = 0; i < 3; i++)
-		if (exists(bpf_prog_get_fd_by_id, l->prog[i]))
-			return false;
+	if (!left_none(LEFT_PROGS, l->prog, ARRAY_SIZE(l->prog)))
+		return false;
 	for (__u32 i = 0; i < l->maps; i++)
-		if (exists(bpf_map_get_fd_by_id, l->map[i]) &&
+		if (left(LEFT_MAPS, l->map[i]) &&
 		    l->map[i] != map_id("scratch") &&
 		    l->map[i] != map_id("stages"))
 			return false;

@@ -1,63 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * The message path's SK_MSG programs, on real sockets over loopback, with the
- * test in the proxy's place: what they hand to it, and what they take from it.
- */
-#include "bpf_run.h"
-#include "harness.h"
-#include "rig_maps.h"
+/* The SK_MSG program on an application's socket: what it hands to the proxy,
+ * and what it leaves to TCP. */
+#include "message_fixture.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
-
-#define STREAM 3
-#define TOKEN  0x70c3e001
-#define BIG    (1 << 20)
-
-FIXTURE(message)
-{
-	struct rig r;
-	struct shunt_stream st;
-	struct shunt_proxy proxy;
-	int app, peer;	     /* the application's socket, and its far end */
-	int proxy_in, other; /* the redirection socket, and its far end */
-	int tcp_mem;	     /* the limits of TCP's memory, in no namespace */
-};
-
-static void connect_pair(struct __test_metadata *_metadata, int *a, int *b)
-{
-	struct sockaddr_in at = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(at);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-	*a = socket(AF_INET, SOCK_STREAM, 0);
-	ASSERT_EQ(0, bind(listener, (struct sockaddr *)&at, len));
-	ASSERT_EQ(0, listen(listener, 1));
-	ASSERT_EQ(0, getsockname(listener, (struct sockaddr *)&at, &len));
-	ASSERT_EQ(0, connect(*a, (struct sockaddr *)&at, len));
-	*b = accept(listener, NULL, NULL);
-	ASSERT_LE(0, *b);
-	close(listener);
-}
-
-static void put_proxy(struct rig *r, const struct shunt_proxy *proxy)
-{
-	map_put(MAP_FD(r, message_proxy), 0, proxy);
-}
-
-static void put_stream(struct rig *r, const struct shunt_stream *st)
-{
-	stream_put(r, STREAM, st);
-}
 
 static struct shunt_stream get_stream(struct rig *r)
 {
@@ -65,73 +12,6 @@ static struct shunt_stream get_stream(struct rig *r)
 
 	stream_get(r, STREAM, &st);
 	return st;
-}
-
-static int put_socket(int map, __u32 index, int fd)
-{
-	__u64 value = fd;
-
-	return map_put(map, index, &value);
-}
-
-FIXTURE_SETUP(message)
-{
-	struct rig *r = &self->r;
-	__u32 number = STREAM;
-	int err;
-
-	self->tcp_mem = open("/proc/sys/net/ipv4/tcp_mem", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->tcp_mem);
-	ASSERT_EQ(0, rig_open(r, 8));
-	ASSERT_EQ(0, rig_netns(r, 1500));
-	ASSERT_EQ(0, system("ip link set lo up"));
-	connect_pair(_metadata, &self->app, &self->peer);
-	connect_pair(_metadata, &self->proxy_in, &self->other);
-	ASSERT_EQ(0,
-		  bpf_prog_attach(
-			  bpf_program__fd(r->hooks->progs.shunt_msg_redirector),
-			  MAP_FD(r, message_socks), BPF_SK_MSG_VERDICT, 0));
-	ASSERT_EQ(0, bpf_prog_attach(
-			     bpf_program__fd(r->hooks->progs.shunt_msg_deliver),
-			     MAP_FD(r, redirection), BPF_SK_MSG_VERDICT, 0));
-	ASSERT_EQ(0, put_socket(MAP_FD(r, message_socks), STREAM, self->app));
-	ASSERT_EQ(0, put_socket(MAP_FD(r, redirection), 0, self->proxy_in));
-	err = bpf_map_update_elem(MAP_FD(r, stream_of), &self->app, &number,
-				  BPF_ANY);
-	if (err == -ENOMEM)
-		SKIP(return, "no storage for sockets: see `shunt doctor`");
-	ASSERT_EQ(0, err);
-	self->st.life = SHUNT_STREAM_OPEN;
-	self->st.token_local = TOKEN;
-	self->proxy.up = 1;
-	self->proxy.stream_limit = 1 << 20;
-	self->proxy.total_limit = 1 << 24;
-	put_proxy(r, &self->proxy);
-	put_stream(r, &self->st);
-}
-
-FIXTURE_TEARDOWN(message)
-{
-	close(self->app);
-	close(self->proxy_in);
-	close(self->tcp_mem);
-	rig_close(&self->r);
-}
-
-/* All that is there to read now. */
-static ssize_t drain(int fd, void *buf, size_t size)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	size_t at = 0;
-	ssize_t n;
-
-	while (at < size && poll(&p, 1, at ? 50 : 1000) > 0) {
-		n = recv(fd, (char *)buf + at, size - at, MSG_DONTWAIT);
-		if (n <= 0)
-			break;
-		at += n;
-	}
-	return at;
 }
 
 /* A message of n bytes as the proxy takes it, from a record that begins with it
@@ -156,31 +36,6 @@ static uint8_t *take(FIXTURE_DATA(message) * self, uint8_t *got, size_t size,
 	memcpy(got, &st.starts[which], sizeof(st.starts[which]));
 	return got;
 }
-
-static bool quiet(int fd)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-
-	return poll(&p, 1, 50) == 0;
-}
-
-static void fill(uint8_t *b, size_t n, unsigned seed)
-{
-	for (size_t i = 0; i < n; i++)
-		b[i] = (seed = seed * 1103515245 + 12345) >> 16;
-}
-
-static __u32 next_event(struct rig *r)
-{
-	struct shunt_event e;
-
-	return event_get(r, &e, NULL) && e.stream == STREAM ? e.type + 1 : 0;
-}
-
-#define EXPECT_EVENT(type) EXPECT_EQ((type) + 1, next_event(&self->r))
-#define EXPECT_NO_EVENT()  EXPECT_EQ(0, next_event(&self->r))
-
-/* ---- from the application ---- */
 
 TEST_F(message, stays_on_tcp_until_the_proxy_is_ready)
 {
@@ -326,10 +181,9 @@ TEST_F(message, over_the_limit_it_is_tcp_again)
 	self->st.tx = SHUNT_STX_ON;
 	put_stream(&self->r, &self->st);
 	fill(sent, sizeof(sent), 3);
-	while (quiet(self->peer) && before < 1000) {
+	do {
 		ASSERT_EQ(sizeof(sent), send(self->app, sent, sizeof(sent), 0));
-		before++;
-	}
+	} while (++before < 1000 && get_stream(&self->r).tx == SHUNT_STX_ON);
 	/* 1 MB, at 3000 bytes and their overhead. */
 	EXPECT_EQ((1 << 20) / (3000 + SHUNT_MSG_OVERHEAD) + 1, before);
 	EXPECT_EQ(sizeof(sent), drain(self->peer, got, sizeof(got)));
@@ -344,6 +198,37 @@ TEST_F(message, over_the_limit_it_is_tcp_again)
 	put_stream(&self->r, &self->st);
 	ASSERT_EQ(100, send(self->app, sent, 100, 0));
 	EXPECT_EQ(100, drain(self->peer, got, sizeof(got)));
+	EXPECT_NO_EVENT();
+}
+
+/* Twice either limit takes the path, as the proxy gives back what it took. */
+TEST_F(message, what_is_released_makes_room)
+{
+	static uint8_t sent[30000], got[20 * (sizeof(sent) + 24)];
+	__u32 zero = 0;
+	int n = 60;
+
+	self->st.tx = SHUNT_STX_ON;
+	put_stream(&self->r, &self->st);
+	self->proxy.total_limit = 1 << 20;
+	put_proxy(&self->r, &self->proxy);
+	for (int i = 1; i <= n; i++) {
+		ASSERT_EQ(sizeof(sent), send(self->app, sent, sizeof(sent), 0));
+		if (i % 20)
+			continue;
+		ASSERT_LE(20 * sizeof(sent),
+			  drain(self->proxy_in, got, sizeof(got)));
+		self->st = get_stream(&self->r);
+		self->st.tx_released = self->st.tx_charged;
+		put_stream(&self->r, &self->st);
+		bpf_map_lookup_elem(MAP_FD(&self->r, message_proxy), &zero,
+				    &self->proxy);
+		self->proxy.released = self->proxy.charged;
+		put_proxy(&self->r, &self->proxy);
+	}
+	EXPECT_EQ(SHUNT_STX_ON, get_stream(&self->r).tx);
+	EXPECT_EQ(n, get_stream(&self->r).tx_messages);
+	EXPECT_LT(2 << 20, get_stream(&self->r).tx_charged);
 	EXPECT_NO_EVENT();
 }
 
@@ -439,6 +324,9 @@ TEST_F(message, with_tcp_short_of_memory_it_is_tcp_again)
 	self->st.tx = SHUNT_STX_ON;
 	put_stream(&self->r, &self->st);
 	fill(sent, sizeof(sent), 9);
+	/* It is looked at again: there was room a moment ago. */
+	ASSERT_EQ(1000, send(self->app, sent, 1000, 0));
+	ASSERT_LE(1000, drain(self->proxy_in, got, sizeof(got)));
 	hold_memory(_metadata, &a, &b);
 	ASSERT_EQ(0, tcp_mem(self->tcp_mem, was, sizeof(was),
 			     "100 1000000 1000000"));
@@ -450,141 +338,6 @@ TEST_F(message, with_tcp_short_of_memory_it_is_tcp_again)
 	EXPECT_EVENT(SHUNT_EV_DEMOTED);
 	close(a);
 	close(b);
-}
-
-/* ---- to the application ---- */
-
-static struct shunt_record record(uint32_t length)
-{
-	return (struct shunt_record){.magic = SHUNT_RECORD_MAGIC,
-				     .stream = STREAM,
-				     .length = length,
-				     .token = TOKEN};
-}
-
-/* Several records in one send, of sizes around pages and sk_msg's limits. */
-TEST_F(message, each_header_governs_its_own_bytes)
-{
-	static const uint32_t sizes[] = {1,	4095, 4096,  4097,   65536,
-					 65537, 1400, 17,    262144, 300000,
-					 23,	24,   32768, 32769,  2};
-	static uint8_t sent[BIG], got[BIG];
-	struct iovec iov[2 * ARRAY_SIZE(sizes)];
-	struct shunt_record rec[ARRAY_SIZE(sizes)];
-	struct msghdr m = {.msg_iov = iov};
-	size_t payload = 0, whole = 0;
-
-	fill(sent, sizeof(sent), 5);
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		rec[i] = record(sizes[i]);
-		iov[m.msg_iovlen++] = (struct iovec){&rec[i], sizeof(rec[i])};
-		iov[m.msg_iovlen++] = (struct iovec){sent + payload, sizes[i]};
-		payload += sizes[i];
-		whole += sizes[i] + sizeof(rec[i]);
-	}
-	ASSERT_LE(payload, sizeof(sent));
-	EXPECT_EQ(whole, sendmsg(self->proxy_in, &m, 0));
-	EXPECT_EQ(payload, drain(self->app, got, sizeof(got)));
-	EXPECT_EQ(0, memcmp(sent, got, payload));
-	EXPECT_TRUE(quiet(self->other));
-}
-
-/* One header, and the payload in many small pieces, as datagrams leave it. */
-TEST_F(message, a_header_and_many_pieces)
-{
-	static uint8_t sent[400 * 997], got[sizeof(sent)];
-	struct shunt_record rec = record(sizeof(sent));
-	struct iovec iov[401] = {{&rec, sizeof(rec)}};
-	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 401};
-
-	fill(sent, sizeof(sent), 6);
-	for (int i = 0; i < 400; i++)
-		iov[1 + i] = (struct iovec){sent + 997 * i, 997};
-	EXPECT_EQ(sizeof(sent) + sizeof(rec), sendmsg(self->proxy_in, &m, 0));
-	EXPECT_EQ(sizeof(sent), drain(self->app, got, sizeof(got)));
-	EXPECT_EQ(0, memcmp(sent, got, sizeof(sent)));
-}
-
-static __u32 cuts(struct rig *r)
-{
-	struct shunt_proxy proxy = {};
-	__u32 zero = 0;
-
-	bpf_map_lookup_elem(MAP_FD(r, message_proxy), &zero, &proxy);
-	return proxy.cut;
-}
-
-/* Nothing reaches the application, the proxy is told, one byte comes out at the
- * far end; and the next good record is delivered. */
-TEST_F(message, bad_records_are_refused)
-{
-	static struct {
-		struct shunt_record r;
-		char text[40000];
-	} __attribute__((packed)) rec;
-	static char got[50000];
-
-	fill((uint8_t *)rec.text, sizeof(rec.text), 7);
-	for (int i = 0; i < 9; i++) {
-		__u32 index = STREAM, cut = cuts(&self->r);
-		size_t size = sizeof(rec);
-
-		rec.r = record(sizeof(rec.text));
-		switch (i) {
-		case 0:
-			rec.r.magic ^= 1;
-			break;
-		case 1:
-			rec.r.stream = 0;
-			break;
-		case 2:
-			rec.r.stream = RIG_STREAMS + 1;
-			break;
-		case 3:
-			rec.r.stream = STREAM + 1; /* not open */
-			break;
-		case 4:
-			rec.r.token ^= 0x80000000;
-			break;
-		case 5:
-			rec.r.length = 0;
-			break;
-		case 6:
-			size = sizeof(rec.r) - 1;
-			break;
-		case 7: /* its connection has ended … */
-			self->st.life = SHUNT_STREAM_CLOSED;
-			put_stream(&self->r, &self->st);
-			break;
-		case 8: /* … or its socket has just gone */
-			bpf_map_delete_elem(MAP_FD(&self->r, message_socks),
-					    &index);
-			break;
-		}
-		EXPECT_EQ(size, send(self->proxy_in, &rec, size, 0));
-		EXPECT_EQ(1, drain(self->other, got, sizeof(got)))
-		TH_LOG("case %d", i);
-		EXPECT_TRUE(quiet(self->app));
-		/* With a number that can't be there is no loop to tell; what
-		 * is no record is the rest of one that was cut. */
-		EXPECT_EQ(i == 0 || i == 6, cuts(&self->r) != cut)
-		TH_LOG("case %d", i);
-		EXPECT_EQ(i != 0 && i != 2 && i != 6,
-			  !!event_get(&self->r, &(struct shunt_event){}, NULL))
-		TH_LOG("case %d", i);
-		EXPECT_NO_EVENT();
-
-		self->st.life = SHUNT_STREAM_OPEN;
-		put_stream(&self->r, &self->st);
-		if (i == 8)
-			break;
-		rec.r = record(sizeof(rec.text));
-		EXPECT_EQ(sizeof(rec),
-			  send(self->proxy_in, &rec, sizeof(rec), 0));
-		EXPECT_EQ(sizeof(rec.text), drain(self->app, got, sizeof(got)));
-		EXPECT_EQ(0, memcmp(rec.text, got, sizeof(rec.text)));
-		EXPECT_TRUE(quiet(self->other));
-	}
 }
 
 RIG_HARNESS_MAIN(8)
