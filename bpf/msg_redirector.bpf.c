@@ -62,19 +62,44 @@ static __always_inline bool prime(struct shunt_stream *s, struct sk_msg_md *msg,
 	return true;
 }
 
+/* What the proxy has released is in a line of its own, and only looked at when
+ * what was seen there last is not enough. */
+static __always_inline bool within(__u64 charged, const __u64 *released,
+				   __u64 *seen, __u64 limit)
+{
+	if (charged - *seen <= limit)
+		return true;
+	*seen = *(const volatile __u64 *)released;
+	return charged - *seen <= limit;
+}
+
 /* May so much more take the path? 0, or why not. */
-static __always_inline int unwanted(const struct shunt_stream *s,
-				    const struct shunt_proxy *p, __u64 charge)
+static __always_inline int unwanted(struct shunt_stream *s,
+				    struct shunt_proxy *p, struct bpf_sock *sk,
+				    __u64 charge)
 {
 	if (!p || !p->up)
 		return SHUNT_DEMOTED_PROXY;
 	if (s->excluded)
 		return s->excluded;
-	if (s->tx_charged - s->tx_released + charge > p->stream_limit)
+	if (!within(s->tx_charged + charge, &s->tx_released,
+		    &s->tx_released_seen, p->stream_limit))
 		return SHUNT_DEMOTED_STREAM;
-	if (p->charged - p->released + charge > p->total_limit)
+	if (!within(p->charged + charge, &p->released, &p->released_seen,
+		    p->total_limit))
 		return SHUNT_DEMOTED_ALL;
+	if (tcp_memory_is_short(sk, p))
+		return SHUNT_DEMOTED_KERNEL;
 	return 0;
+}
+
+/* Is there a place in `starts`? */
+static __always_inline bool can_save(struct shunt_stream *s)
+{
+	if (s->tx_saved - s->tx_taken_seen < SHUNT_STARTS)
+		return true;
+	s->tx_taken_seen = *(volatile __u32 *)&s->tx_taken;
+	return s->tx_saved - s->tx_taken_seen < SHUNT_STARTS;
 }
 
 /*
@@ -89,8 +114,7 @@ static __always_inline int put_record(struct sk_msg_md *msg,
 	struct shunt_start *at = msg->data;
 	__u32 n = s->tx_saved % SHUNT_STARTS;
 
-	if ((void *)(at + 1) > msg->data_end ||
-	    s->tx_saved - s->tx_taken >= SHUNT_STARTS)
+	if ((void *)(at + 1) > msg->data_end || !can_save(s))
 		return -1;
 	s->starts[n] = *at;
 	r->magic = SHUNT_RECORD_SAVED | n;
@@ -143,10 +167,8 @@ static __always_inline int redirect(struct sk_msg_md *msg,
 		.token = s->token_local,
 	};
 	__u64 charge = (__u64)size + SHUNT_MSG_OVERHEAD;
-	int why = unwanted(s, p, charge);
+	int why = unwanted(s, p, msg->sk, charge);
 
-	if (!why && tcp_memory_is_short(msg->sk))
-		why = SHUNT_DEMOTED_KERNEL;
 	if (!why && put_record(msg, s, &r, s->loop))
 		why = push_record(msg, &r, s->loop);
 	if (why) {

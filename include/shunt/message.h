@@ -63,58 +63,70 @@ struct shunt_start {
 	__u64 bytes[3];
 };
 
-/* Each field has one writer, so none is locked. An element of `streams`, which
- * the proxy has mapped. */
+/*
+ * An element of `streams`, which the proxy has mapped. Each field has one
+ * writer, so none is locked; and what different CPUs write all the time is in
+ * different cache lines: a line that another CPU has written to costs SK_MSG
+ * some 100 ns.
+ */
 struct shunt_stream {
+	/* BPF, seldom */
 	struct shunt_key key;
-	__u32 life; /* enum shunt_stream_life; OPEN, CLOSED by BPF */
-	/* BPF */
+	__u32 life;	    /* enum shunt_stream_life; BPF: OPEN, CLOSED */
 	__u32 token_local;  /* of the flow: what the peer names us by */
 	__u32 token_remote; /* … we name the peer by */
-	__u32 tx;	 /* enum shunt_stream_tx; changed by compare-and-swap */
-	__u32 tx_base;	 /* TCP sequence number of the promotion, if tx_based */
-	__u32 rx_copied; /* … up to which TCP's bytes were read, as of then */
-	__u8 role;	 /* enum shunt_role */
-	__u8 transport;	 /* SHUNT_UDP … */
-	__u8 excluded; /* stays on TCP, or goes back: why, SHUNT_DEMOTED_… */
+	__u32 tx;	/* enum shunt_stream_tx; changed by compare-and-swap */
+	__u32 tx_base;	/* TCP sequence number of the promotion, if tx_based */
+	__u8 role;	/* enum shunt_role */
+	__u8 transport; /* SHUNT_UDP … */
+	__u8 excluded;	/* stays on TCP, or goes back: why, SHUNT_DEMOTED_… */
 	__u8 tx_based;
-	__u64 tx_bytes;	   /* redirected */
-	__u64 tx_messages; /* … in so many messages */
-	__u64 tx_charged;  /* memory, bytes and overhead, ever charged */
-	__u64 tx_tcp;	   /* bytes that SK_MSG has left to TCP */
-	__u64 rx_read;	   /* bytes of the path read by the application */
-	/* proxy */
-	__u64 tx_released; /* of tx_charged */
-	__u64 rx_bytes;	   /* delivered */
-	__u32 rx_base;	   /* the peer's tx_base */
-	__u8 rx;	   /* enum shunt_stream_rx */
-	__u8 tx_known;	   /* the peer knows tx_base */
-	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
-	__u8 enrolled;	   /* its socket is in message_socks */
-	/* BPF */
 	__u8 primed;  /* TCP has brought something since tx is READY */
 	__u8 shut;    /* it has shut down, and goes on reading */
 	__u8 loop;    /* of the proxy: shunt_loop_of() its ends */
 	__u8 tx_held; /* not promoted; TCP behind tx_base waits for tx_open */
-	__u8 tx_why;  /* enum shunt_demotion, if SK_MSG has demoted it */
+
+	/* BPF, with each message sent */
+	__u64 tx_bytes;		/* redirected */
+	__u64 tx_messages;	/* … in so many messages */
+	__u64 tx_charged;	/* memory, bytes and overhead, ever charged */
+	__u64 tx_tcp;		/* bytes that SK_MSG has left to TCP */
+	__u64 tx_released_seen; /* tx_released, when it was last looked at */
+	__u32 tx_saved;		/* first bytes put into starts, ever */
+	__u32 tx_taken_seen;	/* tx_taken, likewise */
+	__u32 tx_full;	 /* how long sends have waited for room, in jiffies */
+	__u8 tx_why;	 /* enum shunt_demotion, if SK_MSG has demoted it */
 	__u8 tx_resumed; /* TCP has begun with slow start since tx_open */
-	__u8 pad[2];
-	__u32 rx_queued; /* of the path, in its socket, as of … */
+	__u8 pad[10];
+
+	/* BPF, with each message read */
+	__u64 rx_read;	 /* bytes of the path read by the application */
+	__u32 rx_copied; /* TCP sequence number up to which it has read TCP's */
+	__u32 rx_queued; /* bytes of the path in its socket, as of … */
 	__u32 rx_look;	 /* … what shunt_msg_enrol was asked then */
-	__u32 tx_saved;	 /* first bytes put into starts, ever */
+	__u32 pad2[11];
+
 	/* proxy */
-	__u32 tx_taken; /* … of these, all before are taken */
+	__u64 tx_released; /* of tx_charged */
+	__u64 rx_bytes;	   /* delivered */
+	__u32 rx_base;	   /* the peer's tx_base */
+	__u32 tx_taken;	   /* of tx_saved: all before are taken */
+	__u8 rx;	   /* enum shunt_stream_rx */
+	__u8 tx_known;	   /* the peer knows tx_base */
+	__u8 tx_open;	   /* the peer has all of the path: TCP may follow */
+	__u8 enrolled;	   /* its socket is in message_socks */
+	__u32 pad3[9];
+
 	/* BPF */
-	__u32 tx_full; /* how long sends have waited for room, in jiffies */
-	__u32 pad2;
 	struct shunt_start starts[SHUNT_STARTS];
 };
 
-SHUNT_ASSERT(sizeof(struct shunt_stream) == 160 + 24 * SHUNT_STARTS);
+SHUNT_ASSERT(sizeof(struct shunt_stream) == 256 + 24 * SHUNT_STARTS);
+SHUNT_ASSERT(sizeof(struct shunt_stream) % 64 == 0);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx) == 48);
 SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_bytes) == 64);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 104);
-SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, rx_base) == 120);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, rx_read) == 128);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_stream, tx_released) == 192);
 
 /* What is read from shunt_msg_enrol, a __u32; nothing: NEVER. */
 enum shunt_enrol {
@@ -150,7 +162,8 @@ enum shunt_reset {
 /*
  * The proxy's own state and counters, `message_proxy`, mapped by it. Element 0
  * has the state, of which BPF reads `up`, `loops` and the limits; each event
- * loop counts in an element of its own, so their sum is what the proxy did.
+ * loop counts in an element of its own, so their sum is what the proxy did. In
+ * cache lines as a stream is.
  */
 struct shunt_proxy {
 	__u32 supervisor; /* pid, 0: none */
@@ -159,8 +172,28 @@ struct shunt_proxy {
 	__u32 restarts;
 	__u64 stream_limit; /* bytes, see SHUNT_MSG_STREAM_LIMIT */
 	__u64 total_limit;
-	__u64 charged;	/* BPF adds */
-	__u64 released; /* the proxy adds */
+	/* The stream that shunt_msg_enrol is asked for, and maybe: */
+#define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
+	/* Or a loop and a number, for all its streams: rx_queued. */
+#define SHUNT_ENROL_QUEUED	     (1ULL << 33)
+#define SHUNT_ENROL_QUEUED_LOOP(ask) ((ask)&0xff)
+#define SHUNT_ENROL_QUEUED_NUMBER(n) ((n) << 8)
+	__u64 enrol;
+	__u32 loops; /* 1 to SHUNT_MSG_LOOPS */
+	__u32 cut;   /* BPF: deliveries without a record, see below */
+	__u64 pad[2];
+
+	/* BPF, with each message sent */
+	__u64 charged;	      /* memory of all streams, ever: added to */
+	__u64 released_seen;  /* `released`, when it was last looked at */
+	__u64 memory_seen;    /* when bpf/pressure.h last looked, in jiffies */
+	__u64 memory_charged; /* … and `charged` then */
+	__u64 pad2[4];
+
+	/* the proxy's loops */
+	__u64 released; /* of `charged`: added to */
+	__u64 pad3[7];
+
 	/* of each loop: counters */
 	__u64 datagrams_tx;
 	__u64 datagrams_rx;
@@ -169,6 +202,7 @@ struct shunt_proxy {
 	__u64 sends;	       /* system calls' worth of them: GSO batches */
 	__u64 bytes_zc;	       /* sent without a copy, with the headers */
 	__u64 bytes_zc_copied; /* … so asked for, and copied all the same */
+	__u64 bytes_copied;    /* sent with a copy, with the headers */
 	__u64 repaired;	       /* bytes sent again, over the control channel */
 	__u64 duplicates;      /* bytes received twice */
 	__u64 refused;	       /* datagrams and control messages not believed */
@@ -178,21 +212,14 @@ struct shunt_proxy {
 	__u64 held;    /* FINs that waited for the path */
 	/* BPF: the loop's ring of events was full, look at all its streams */
 	__u64 events_lost;
-	/* The stream that shunt_msg_enrol is asked for, and maybe: */
-#define SHUNT_ENROL_LOOK (1ULL << 32) /* … just bring rx_copied up to date */
-	/* Or a loop and a number, for all its streams: rx_queued. */
-#define SHUNT_ENROL_QUEUED	     (1ULL << 33)
-#define SHUNT_ENROL_QUEUED_LOOP(ask) ((ask)&0xff)
-#define SHUNT_ENROL_QUEUED_NUMBER(n) ((n) << 8)
-	__u64 enrol;	    /* in element 0 */
-	__u64 bytes_copied; /* sent with a copy, with the headers */
-	__u32 loops;	    /* 1 to SHUNT_MSG_LOOPS, in element 0 */
-	__u32 cut;	    /* BPF, in element 0: no record, see below */
 	__u64 resets[SHUNT_RESETS]; /* of `aborted`, by enum shunt_reset */
 	__u64 demotions[SHUNT_DEMOTIONS]; /* of `demoted` */
 };
 
-SHUNT_ASSERT(sizeof(struct shunt_proxy) == 320);
+SHUNT_ASSERT(sizeof(struct shunt_proxy) == 448);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_proxy, charged) == 64);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_proxy, released) == 128);
+SHUNT_ASSERT(__builtin_offsetof(struct shunt_proxy, datagrams_tx) == 192);
 
 /*
  * The event loop that has the peer at `remote`, and so all its streams. The

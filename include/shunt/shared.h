@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define SHUNT_ABI 6
+#define SHUNT_ABI 7
 
 /* ---- limits ---- */
 
