@@ -6,8 +6,7 @@ server_addr=10.77.2.2
 tcp_rmem="4096 131072 6291456"
 tcp_wmem="4096 16384 4194304"
 
-# Bits per second that all systems of `paced` manage, and where `pace` begins a
-# quarter of it
+# Bits per second that all systems of `paced` manage; `pace` begins with twice that
 pace=400000000
 held=1000 # connections
 kept_files="3k 510k 26m"
@@ -27,7 +26,7 @@ choose_mode()
 		seconds=([pingpong]=0.6 [pingpong-1k]=0.3 [pingpong-16k]=0.3
 			[pingpong-1cpu]=0.5 [bulk]=2 [bulk-4]=1
 			[bulk-64]=1 [bulk-256k]=1 [bulk-own]=1
-			[connrate]=0.6 [paced]=1 [step]=0.4 [step-64k]=1
+			[connrate]=0.6 [paced]=1 [step]=0.4 [step-64k]=2
 			[memory]=1 [loss]=2)
 		repeat=([3k]=2 [510k]=2 [26m]=1)
 		;;
@@ -84,7 +83,7 @@ nominal()
 	files) s=$((repeat[3k] + repeat[510k] * 2 + repeat[26m] * 3)) ;;
 	loss) s=$(awk -v s="${seconds[loss]}" 'BEGIN { print 4 * s + 3 }') ;;
 	pace | pace-64k)
-		s=$(awk -v s="${seconds[${1/pace/step}]}" 'BEGIN { print 9 * s + 3 }')
+		s=$(awk -v s="${seconds[${1/pace/step}]}" 'BEGIN { print 8 * s + 3 }')
 		;;
 	paced-64k) s=${seconds[paced]} ;;
 	*) s=${seconds[$1]} ;;

@@ -199,7 +199,7 @@ is_sustained()
 # "step").
 find_pace()
 {
-	local s=$1 w=$2 round=$3 rate=$((pace / 4)) low=0 high=0 best='' i
+	local s=$1 w=$2 round=$3 rate=$((2 * pace)) low=0 high=0 best='' i
 	local -A kept=()
 
 	for ((i = 0; i < 12; i++)); do
