@@ -248,6 +248,20 @@ TEST_F_TIMEOUT(loops, each_moves_its_share, 60)
 
 /* ---- one limit for all loops ---- */
 
+/* Until TCP has no room, or the proxy no time for us: then there is more later.
+ */
+static void fill(int fd, struct stream *in)
+{
+	static char buf[10000];
+	ssize_t n;
+
+	do {
+		pattern(buf, in->seed, in->to, sizeof(buf));
+		n = send(fd, buf, sizeof(buf), 0);
+		in->to += n > 0 ? n : 0;
+	} while (n > 0);
+}
+
 /* Nobody reads: what both loops hold is within the limit, and then it is TCP.
  * That fills one at a time: the second finds little left. */
 TEST_F_TIMEOUT(loops, share_the_memory, 60)
@@ -255,9 +269,7 @@ TEST_F_TIMEOUT(loops, share_the_memory, 60)
 	struct lab *lab = &self->lab;
 	struct timeval soon = {.tv_usec = 300000};
 	struct stream in[LOOPS];
-	static char buf[10000];
 	long taken[LOOPS];
-	ssize_t n;
 
 	for (int i = 0; i < LOOPS; i++) {
 		long was = of_loop(lab, CLIENT, i, "bytes_tx");
@@ -266,13 +278,9 @@ TEST_F_TIMEOUT(loops, share_the_memory, 60)
 		in[i] = (struct stream){.fd = self->end[i].p.s, .seed = i};
 		setsockopt(self->end[i].p.c, SOL_SOCKET, SO_SNDTIMEO, &soon,
 			   sizeof(soon));
-		do {
-			pattern(buf, i, in[i].to, sizeof(buf));
-			n = send(self->end[i].p.c, buf, sizeof(buf), 0);
-			in[i].to += n > 0 ? n : 0;
-		} while (n > 0);
-		EXPECT_TRUE(BECOMES(of_loop(lab, CLIENT, i, "demoted") ==
-				    demoted + 1));
+		EXPECT_TRUE(BECOMES(
+			(fill(self->end[i].p.c, &in[i]),
+			 of_loop(lab, CLIENT, i, "demoted") == demoted + 1)));
 		taken[i] = of_loop(lab, CLIENT, i, "bytes_tx") - was;
 		EXPECT_GE(LIMIT,
 			  lab_proxy_stat(lab, CLIENT, "charged") -
