@@ -208,17 +208,27 @@ static long provoke(struct lab *lab, int listener, const struct way *way,
 	return err ? -1 : again;
 }
 
+/* Are there n more directions that came to the path, at both ends? */
+static bool have_come(const struct shunt_proxy was[LAB_HOSTS],
+		      const struct shunt_proxy is[LAB_HOSTS], unsigned n)
+{
+	return is[CLIENT].promoted - was[CLIENT].promoted > n &&
+	       is[SERVER].promoted - was[SERVER].promoted > n;
+}
+
 TEST_F_TIMEOUT(blocking, no_read_fails, 120)
 {
 	struct shunt_proxy was[LAB_HOSTS], is[LAB_HOSTS];
-	unsigned n = size_here(4 * AT_ONCE, 4 * GUEST);
+	unsigned n = size_here(4 * AT_ONCE, 4 * GUEST), tries = 0;
 
+	/* Most come, at once; on a busy machine many are over before. */
 	lab_proxies(&self->lab, was);
-	EXPECT_EQ(0, provoke(&self->lab, self->listener, &variant->way, n));
-	lab_proxies(&self->lab, is);
-	/* Most have come to the path, so all had to do with it. */
-	EXPECT_LT(n / 4, is[CLIENT].promoted - was[CLIENT].promoted);
-	EXPECT_LT(n / 4, is[SERVER].promoted - was[SERVER].promoted);
+	do {
+		ASSERT_EQ(0, provoke(&self->lab, self->listener, &variant->way,
+				     n));
+		lab_proxies(&self->lab, is);
+	} while (!have_come(was, is, n / 4) && ++tries < 8);
+	EXPECT_TRUE(have_come(was, is, n / 4));
 	EXPECT_EQ(was[CLIENT].aborted, is[CLIENT].aborted);
 }
 
