@@ -4,6 +4,7 @@
 #include "message_fixture.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <sys/uio.h>
 
 static struct shunt_stream get_stream(struct rig *r)
@@ -151,6 +152,42 @@ TEST_F(message, the_first_bytes_go_by_tcp)
 	ASSERT_NE(NULL, take(self, got, sizeof(got), 1000, true, &rec));
 	EXPECT_EQ(0, rec.offset);
 	EXPECT_EQ(1000 * n, st.tx_tcp + st.tx_bytes);
+}
+
+/* No room for a large one: a full segment wakes the reader, and the rest is one
+ * message, not as many as there are segments in it. */
+TEST_F(message, one_that_has_to_wait_is_split)
+{
+	static uint8_t sent[65536], got[sizeof(sent) + 100];
+	int room = 16384, mss = 0;
+	socklen_t len = sizeof(mss);
+	struct shunt_stream st;
+	struct shunt_record rec;
+	const uint8_t *at;
+
+	ASSERT_EQ(0, system("ip link set lo mtu 1500"));
+	ASSERT_EQ(0, setsockopt(self->app, SOL_SOCKET, SO_SNDBUF, &room,
+				sizeof(room)));
+	ASSERT_EQ(5, send(self->app, "hello", 5, 0)); /* looks at the MTU */
+	ASSERT_EQ(5, drain(self->peer, got, sizeof(got)));
+	ASSERT_EQ(0,
+		  getsockopt(self->app, IPPROTO_TCP, TCP_MAXSEG, &mss, &len));
+	ASSERT_GT(1500, mss);
+	self->st.tx = SHUNT_STX_READY;
+	put_stream(&self->r, &self->st);
+	fill(sent, sizeof(sent), 10);
+	ASSERT_EQ(sizeof(sent), send(self->app, sent, sizeof(sent), 0));
+	EXPECT_EVENT(SHUNT_EV_PROMOTED);
+	EXPECT_EQ(mss, drain(self->peer, got, sizeof(got)));
+	EXPECT_EQ(0, memcmp(sent, got, mss));
+	at = take(self, got, sizeof(got), sizeof(sent) - mss, true, &rec);
+	ASSERT_NE(NULL, at);
+	EXPECT_EQ(0, rec.offset);
+	EXPECT_EQ(0, memcmp(sent + mss, at, sizeof(sent) - mss));
+	st = get_stream(&self->r);
+	EXPECT_EQ(mss, st.tx_tcp);
+	EXPECT_EQ(sizeof(sent) - mss, st.tx_bytes);
+	EXPECT_EQ(1, st.tx_messages);
 }
 
 /* writev() is one message, however many pieces it has. */
