@@ -179,7 +179,7 @@ $(B)/selftests/%: $(B)/selftests/%.o $(TEST_LIB) $(CTL_LIB)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS) -luring -lpthread
 
 # These run the proxy's own code, on selftests/proxy/.
-$(addprefix $(B)/selftests/test_message_,acks channel cut demotion fuzz order window): %: %.o $(PROXY_LIB)
+$(addprefix $(B)/selftests/test_message_,acks channel crowd cut demotion fuzz order window): %: %.o $(PROXY_LIB)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -luring -lbpf
 

@@ -42,9 +42,12 @@ int kernel_events(struct proxy *px)
 	return 0;
 }
 
+/* As bpf/msg_enrol.bpf.c does. */
 int kernel_enrol(struct proxy *px, uint32_t number)
 {
-	(void)px, (void)number;
+	struct shunt_stream *s = &px->shm_streams[number];
+
+	s->primed = s->tx_held = s->tx_resumed = s->tx_open = 0;
 	return SHUNT_ENROL_DONE;
 }
 
