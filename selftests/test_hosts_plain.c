@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define PORT 7400
@@ -257,6 +258,7 @@ static int retransmissions(int fd)
 TEST_F(middlebox, option_is_dropped)
 {
 	struct lab *lab = &self->lab;
+	bool synack = !strcmp(variant->which, "synack"), muted;
 	uint64_t start;
 	struct lab_pair p;
 
@@ -270,15 +272,20 @@ TEST_F(middlebox, option_is_dropped)
 		  retransmissions(p.s)); /* by its timer and the SYN */
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp", "no-answer"));
 	lab_pair_close(&p);
-	EXPECT_LT(30, muted_for(lab, CLIENT));
+	/* The server has sent its SYN-ACK again, and if that came before the
+	 * client's SYN was due again, the client knows of no loss. */
+	muted = muted_for(lab, CLIENT) > 30;
+	EXPECT_TRUE(muted || synack);
+	EXPECT_TRUE(!synack || muted_for(lab, SERVER) > 30);
 
 	/* From then on none at all. */
 	works_plain(_metadata, lab, &p, AF_INET, self->listener);
 	EXPECT_GE(size_here(0, 8), retransmissions(p.c));
 	EXPECT_GE(size_here(0, 8), retransmissions(p.s));
-	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp", "muted"));
+	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp",
+			     muted ? "muted" : "no-answer"));
 	lab_pair_close(&p);
-	EXPECT_EQ(1, lab_stat(lab, CLIENT, "offers_sent"));
+	EXPECT_EQ(muted ? 1 : 2, lab_stat(lab, CLIENT, "offers_sent"));
 }
 
 /* ---- several instances on one machine ---- */
