@@ -5,7 +5,8 @@
  * It is asked without opening them. The kernel clears a program array when its
  * last user has gone, a little later and elsewhere; who opens and closes it in
  * that moment makes it count a reference twice and drop it once
- * (prog_array_map_clear() in 6.1): it stays for good, as 100 of 100 did on 6.18.
+ * (prog_array_map_clear() in 6.1): it stays for good, as 100 of 100 did
+ * on 6.18.
  */
 #ifndef LEFT_H
 #define LEFT_H
