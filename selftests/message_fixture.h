@@ -11,6 +11,7 @@
 #include "rig_maps.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -50,6 +51,15 @@ static void connect_pair(struct __test_metadata *_metadata, int *a, int *b)
 static void put_proxy(struct rig *r, const struct shunt_proxy *proxy)
 {
 	map_put(MAP_FD(r, message_proxy), 0, proxy);
+}
+
+static struct shunt_proxy get_proxy(struct rig *r)
+{
+	struct shunt_proxy proxy = {};
+	__u32 zero = 0;
+
+	bpf_map_lookup_elem(MAP_FD(r, message_proxy), &zero, &proxy);
+	return proxy;
 }
 
 static void put_stream(struct rig *r, const struct shunt_stream *st)

@@ -242,7 +242,6 @@ TEST_F(message, over_the_limit_it_is_tcp_again)
 TEST_F(message, what_is_released_makes_room)
 {
 	static uint8_t sent[30000], got[20 * (sizeof(sent) + 24)];
-	__u32 zero = 0;
 	int n = 60;
 
 	self->st.tx = SHUNT_STX_ON;
@@ -258,8 +257,7 @@ TEST_F(message, what_is_released_makes_room)
 		self->st = get_stream(&self->r);
 		self->st.tx_released = self->st.tx_charged;
 		put_stream(&self->r, &self->st);
-		bpf_map_lookup_elem(MAP_FD(&self->r, message_proxy), &zero,
-				    &self->proxy);
+		self->proxy = get_proxy(&self->r);
 		self->proxy.released = self->proxy.charged;
 		put_proxy(&self->r, &self->proxy);
 	}

@@ -56,15 +56,6 @@ TEST_F(message, a_header_and_many_pieces)
 	EXPECT_EQ(0, memcmp(sent, got, sizeof(sent)));
 }
 
-static __u32 cuts(struct rig *r)
-{
-	struct shunt_proxy proxy = {};
-	__u32 zero = 0;
-
-	bpf_map_lookup_elem(MAP_FD(r, message_proxy), &zero, &proxy);
-	return proxy.cut;
-}
-
 /* Nothing reaches the application, the proxy is told, one byte comes out at the
  * far end; and the next good record is delivered. */
 TEST_F(message, bad_records_are_refused)
@@ -77,7 +68,7 @@ TEST_F(message, bad_records_are_refused)
 
 	fill((uint8_t *)rec.text, sizeof(rec.text), 7);
 	for (int i = 0; i < 9; i++) {
-		__u32 index = STREAM, cut = cuts(&self->r);
+		__u32 index = STREAM, cut = get_proxy(&self->r).cut;
 		size_t size = sizeof(rec);
 
 		rec.r = record(sizeof(rec.text));
@@ -118,7 +109,7 @@ TEST_F(message, bad_records_are_refused)
 		EXPECT_TRUE(quiet(self->app));
 		/* With a number that can't be there is no loop to tell; what
 		 * is no record is the rest of one that was cut. */
-		EXPECT_EQ(i == 0 || i == 6, cuts(&self->r) != cut)
+		EXPECT_EQ(i == 0 || i == 6, get_proxy(&self->r).cut != cut)
 		TH_LOG("case %d", i);
 		EXPECT_EQ(i != 0 && i != 2 && i != 6,
 			  !!event_get(&self->r, &(struct shunt_event){}, NULL))
