@@ -170,4 +170,49 @@ TEST_F(acks, timer_is_set_by_who_asks)
 	}
 }
 
+/* The next acknowledgement says that datagrams have come, or that none has. */
+static bool arrived(struct __test_metadata *_metadata, struct rig *r)
+{
+	const struct buffer *out = &r->channel[0].out[1];
+	const struct head *m;
+	int flags = -1;
+
+	rig_tick(r);
+	for (uint32_t at = 0; at < out->length; at += ntohs(m->length)) {
+		m = (const void *)(out->data + at);
+		if (m->type == ACK)
+			flags = m->flags;
+	}
+	EXPECT_LE(0, flags);
+	return flags & ACK_ARRIVED;
+}
+
+/* The bytes of a frame, from the control channel */
+static void repair(struct rig *r, uint64_t offset)
+{
+	unsigned char m[sizeof(struct at) + 100] = {};
+	uint32_t n = rig_message(r, m, REPAIR, STREAM, offset, 100);
+
+	rig_tell(r, SENT, STREAM, offset + 100, 0);
+	rig_say(r, 0, m, 0, n + 100);
+}
+
+/* That is how the sender knows a path that loses all: what had to be repaired
+ * may have come, too, but later. */
+TEST_F(acks, say_whether_datagrams_arrive)
+{
+	struct rig *r = &self->r;
+
+	frame(_metadata, r, 0, 0);
+	EXPECT_TRUE(arrived(_metadata, r));
+	repair(r, 100);
+	EXPECT_FALSE(arrived(_metadata, r));
+	frame(_metadata, r, 100, 0);
+	repair(r, 200);
+	EXPECT_TRUE(arrived(_metadata, r));
+	repair(r, 300);
+	EXPECT_FALSE(arrived(_metadata, r));
+	EXPECT_EQ(400, self->st->acked_next);
+}
+
 TEST_HARNESS_MAIN

@@ -10,7 +10,7 @@
 #include "proxy.h"
 
 #define MAGIC	0x73687074 /* "shpt" */
-#define VERSION 1
+#define VERSION 2
 
 enum message_type {
 	HELLO = 1, /* magic, version, instance */
@@ -44,6 +44,7 @@ struct head {
 
 #define RETREAT_CROWDED 0x01 /* RETREAT: even if you are, if you can */
 #define ENROL_REPLY	0x01 /* I don't know your number */
+#define ACK_ARRIVED	0x01 /* datagrams of it have come since the last one */
 #define ABORT_ENDED \
 	0x01 /* it has come to its end: what I have not got is lost */
 

@@ -138,6 +138,8 @@ static int on_stream(struct proxy *px, struct channel *c, const struct head *h,
 		stream_set_base(px, st, ntohl(base->base));
 		return 0;
 	case ACK:
+		if (h->flags & ACK_ARRIVED)
+			st->tx_blind = 0;
 		tx_acked(px, st, be64toh(ack->received), be64toh(ack->read));
 		return 0;
 	case FINAL:

@@ -59,6 +59,8 @@ static bool put_ack(struct channel *c, struct stream *st)
 
 	if (!m)
 		return false;
+	m->h.flags = st->rx_arrived ? ACK_ARRIVED : 0;
+	st->rx_arrived = false;
 	st->acked_next = st->rx_have;
 	st->acked_read = stream_read(st);
 	m->received = htobe64(st->acked_next);

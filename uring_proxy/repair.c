@@ -7,9 +7,11 @@
  */
 #include "proxy.h"
 
-/* A path that loses all that is sent: to TCP, after so many windows of which
- * every byte had to be repaired. (How often SENT was said does not count: the
- * control channel may stand still for a while, too.) */
+/* A path that loses all that is sent: to TCP, after so many windows that had to
+ * be repaired and of which the peer has seen no datagram. (How often SENT was
+ * said does not count: the control channel may stand still for a while, too.
+ * Nor does what was repaired: with a peer that gets little CPU time, datagrams
+ * wait in its socket for longer than we for it.) */
 #define SENT_MAX 5
 #define WAIT_MIN (4 * NSEC_PER_MS)
 #define WAIT_MAX (200 * NSEC_PER_MS)
@@ -87,9 +89,6 @@ void repair_ask(struct proxy *px, struct stream *st, uint64_t from, uint64_t to)
 		from = st->tx_acked;
 	}
 	peer_lost(px, st->peer);
-	st->tx_repaired += to - from;
-	if (st->tx_repaired > st->tx_sent - st->tx_acked)
-		st->tx_repaired = st->tx_sent - st->tx_acked;
 	if (st->n_repair == RANGES) {
 		/* What is in between goes again as well. */
 		last[-1].from = from < last[-1].from ? from : last[-1].from;

@@ -220,6 +220,7 @@ void rx_datagrams(struct proxy *px, struct peer *p, struct slab *slab,
 			if (st->shm->rx == SHUNT_SRX_ARMED)
 				stream_set_base(px, st, ntohl(f.base));
 			stream_turn(px, st);
+			st->rx_arrived = true;
 			/* What waits for the application may wait for long. */
 			if (st->rx_turn &&
 			    (keep || be64toh(f.offset) == st->rx_next))

@@ -67,9 +67,7 @@ struct stream {
 	uint64_t rtt_offset, rtt_from_ns;
 	unsigned tx_asked; /* times that SENT was said, without progress */
 	unsigned tx_blind; /* windows in a row of which no datagram arrived */
-	uint64_t
-		tx_repaired; /* bytes that were asked for, of those under way */
-	uint64_t poked_ns;   /* when TCP was last told to be patient */
+	uint64_t poked_ns; /* when TCP was last told to be patient */
 	struct range repair[RANGES];
 	unsigned n_repair;
 
@@ -85,7 +83,8 @@ struct stream {
 	uint64_t hole_end; /* … and what had been sent then */
 	bool rx_turn;	   /* what TCP brought before has been read */
 	uint64_t rx_seen;  /* read by the application, at least */
-	uint64_t acked_next, acked_read; /* what the last ACK said */
+	bool rx_arrived;   /* datagrams of it, since the last ACK … */
+	uint64_t acked_next, acked_read; /* … and what that said */
 	unsigned char *held; /* a FIN that waits, behind HELD_ALIGN bytes */
 	uint32_t held_length, held_ifindex;
 };

@@ -375,13 +375,9 @@ void tx_acked(struct proxy *px, struct stream *st, uint64_t received,
 		p->inflight -= n < p->inflight ? n : p->inflight;
 		st->tx_acked = received;
 		st->tx_progress_ns = px->now_ns;
-		/* What was repaired says nothing of the round trip (Karn), nor
-		 * of whether datagrams arrive. */
+		/* What was repaired says nothing of the round trip (Karn). */
 		if (st->tx_asked)
 			st->rtt_from_ns = 0;
-		if (n > st->tx_repaired)
-			st->tx_blind = 0;
-		st->tx_repaired -= n < st->tx_repaired ? n : st->tx_repaired;
 		st->tx_asked = 0;
 		if (st->rtt_from_ns && received >= st->rtt_offset) {
 			peer_rtt(p, px->now_ns - st->rtt_from_ns);
