@@ -137,7 +137,7 @@ $(B)/testbed-wire: $(WIRE_OBJ)
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
-$(B)/testbed/qemu/tsc-khz: $(B)/testbed/qemu/tsc-khz.o
+$(B)/testbed/qemu/%: $(B)/testbed/qemu/%.o
 	$(call say,LINK)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
@@ -164,8 +164,8 @@ KSELFTEST := $(B)/kselftest/kselftest_harness.h
 $(KSELFTEST): selftests/get-harness
 	selftests/get-harness $(@D)
 
-tests: all $(TEST_BIN) $(PLUGINS) $(B)/testbed/qemu/tsc-khz \
-		$(B)/testbed/qemu/boot
+tests: all $(TEST_BIN) $(PLUGINS) \
+		$(addprefix $(B)/testbed/qemu/,boot slice tsc-khz)
 	@:
 
 $(B)/selftests/%.o: CPPFLAGS += -I$(B)/kselftest -Ictl
