@@ -60,9 +60,11 @@ static struct stream *begin(struct rig *r, uint32_t number, bool read)
 
 FIXTURE_SETUP(order)
 {
+	const char *seed = getenv("SHUNT_TEST_SEED");
+
 	ASSERT_EQ(0, rig_up(&self->r));
-	self->random = time(NULL);
-	fprintf(stderr, "# random numbers from %#llx\n",
+	self->random = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
+	fprintf(stderr, "# SHUNT_TEST_SEED=%#llx repeats this\n",
 		(unsigned long long)self->random);
 	self->st = begin(&self->r, STREAM, true);
 	ASSERT_EQ(SHUNT_SRX_BASED, self->st->shm->rx);

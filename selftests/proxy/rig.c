@@ -495,8 +495,13 @@ void rig_tick(struct rig *r)
 bool rig_is_empty(struct rig *r)
 {
 	struct proxy *px = &r->px;
+	bool empty = false;
 
-	for (int i = 0; i < 10; i++)
-		rig_tick(r); /* sends come to their end */
-	return count_slabs(r) + !!px->slab + !!px->spare == r->slabs;
+	/* Sends come to their end. Of those without a copy the kernel tells 20
+	 * a call (IO_LOCAL_TW_DEFAULT_MAX, 6.13), and there may be hundreds. */
+	for (int i = 0; i < 1000 && !empty; i++) {
+		rig_tick(r);
+		empty = count_slabs(r) + !!px->slab + !!px->spare == r->slabs;
+	}
+	return empty;
 }
