@@ -133,11 +133,7 @@ FIXTURE_TEARDOWN(ended)
 
 static void say_ended(struct rig *r)
 {
-	struct head m;
-
-	rig_message(r, (unsigned char *)&m, ABORT, STREAM, 0, 0);
-	m.flags = ABORT_ENDED;
-	rig_say(r, 0, &m, 0, sizeof(m));
+	rig_tell_flags(r, ABORT, ABORT_ENDED, STREAM, 0, 0);
 }
 
 /* It had all that has been sent: so TCP would not reset it, either. */

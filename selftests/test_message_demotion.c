@@ -132,20 +132,16 @@ TEST_F(demotion, end_is_none)
 static int repaired(struct __test_metadata *_metadata, struct rig *r,
 		    struct stream *st, bool arrived)
 {
-	unsigned char ack[64];
 	int windows = 0;
 
 	for (; windows < 20 && !r->streams[STREAM].excluded; windows++) {
-		uint32_t n;
-
 		put(_metadata, r);
 		for (int i = 0; i < 1000 && !st->tx_asked; i++)
 			rig_tick(r);
 		EXPECT_LT(0, st->tx_asked);
 		rig_tell(r, GAPS, STREAM, st->tx_acked, st->tx_sent);
-		n = rig_message(r, ack, ACK, STREAM, st->tx_sent, st->tx_sent);
-		((struct head *)ack)->flags = arrived ? ACK_ARRIVED : 0;
-		rig_say(r, 0, ack, 0, n);
+		rig_tell_flags(r, ACK, arrived ? ACK_ARRIVED : 0, STREAM,
+			       st->tx_sent, st->tx_sent);
 		EXPECT_EQ(st->tx_sent, st->tx_acked);
 	}
 	return windows;

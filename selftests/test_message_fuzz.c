@@ -45,18 +45,11 @@ FIXTURE(fuzz)
 	uint64_t held, mended, lives;
 };
 
-static uint64_t number_of(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 FIXTURE_SETUP(fuzz)
 {
 	ASSERT_EQ(0, rig_up(&self->r));
 	ASSERT_EQ(0, model_init(&self->m, &self->r));
-	self->random = number_of("SHUNT_TEST_SEED", time(NULL));
+	self->random = env_number("SHUNT_TEST_SEED", time(NULL));
 }
 
 FIXTURE_TEARDOWN(fuzz)
@@ -326,8 +319,8 @@ static long heap_kb(void)
 
 TEST_F_TIMEOUT(fuzz, nothing_wrong_is_believed, 300)
 {
-	uint64_t n = number_of("SHUNT_TEST_MUTANTS",
-			       size_here(MUTANTS, MUTANTS / 40));
+	uint64_t n = env_number("SHUNT_TEST_MUTANTS",
+				size_here(MUTANTS, MUTANTS / 40));
 	const char *wrong = NULL;
 	uint64_t inputs = 0, seed = self->random;
 	long kb = 0;

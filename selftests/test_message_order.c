@@ -60,10 +60,8 @@ static struct stream *begin(struct rig *r, uint32_t number, bool read)
 
 FIXTURE_SETUP(order)
 {
-	const char *seed = getenv("SHUNT_TEST_SEED");
-
 	ASSERT_EQ(0, rig_up(&self->r));
-	self->random = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
+	self->random = env_number("SHUNT_TEST_SEED", time(NULL));
 	fprintf(stderr, "# SHUNT_TEST_SEED=%#llx repeats this\n",
 		(unsigned long long)self->random);
 	self->st = begin(&self->r, STREAM, true);

@@ -25,13 +25,6 @@ FIXTURE(mutation)
 	uint64_t state;
 };
 
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 /* The i-th frame of a flow. */
 static void make_base(struct pkt *p, const struct known *k, int i)
 {
@@ -85,7 +78,7 @@ FIXTURE_SETUP(mutation)
 	for (int i = 0; i < BASES * FLOWS / 2; i++)
 		make_base(&self->base[i], &self->known[i / BASES * 2 + (i & 1)],
 			  i % BASES);
-	self->state = number("SHUNT_TEST_SEED", now_mono());
+	self->state = env_number("SHUNT_TEST_SEED", now_mono());
 }
 
 FIXTURE_TEARDOWN(mutation)
@@ -258,7 +251,7 @@ static const char *const prog_names[] = {
 TEST_F_TIMEOUT(mutation, nothing_wrong_is_accepted, 300)
 {
 	static const enum rig_prog progs[] = {RIG_XDP, RIG_TC};
-	uint64_t n = number("SHUNT_TEST_MUTANTS", MUTANTS);
+	uint64_t n = env_number("SHUNT_TEST_MUTANTS", MUTANTS);
 	uint64_t seen[2][6] = {}, ran = 0, i, start;
 	int bad = 0;
 

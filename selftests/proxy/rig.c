@@ -150,12 +150,20 @@ static int open_app(struct rig *r)
 		       : 0;
 }
 
+void rig_tell_flags(struct rig *r, enum message_type type, uint8_t flags,
+		    uint32_t number, uint64_t a, uint64_t b)
+{
+	unsigned char m[64];
+	uint32_t n = rig_message(r, m, type, number, a, b);
+
+	((struct head *)m)->flags = flags;
+	rig_say(r, 0, m, 0, n);
+}
+
 void rig_tell(struct rig *r, enum message_type type, uint32_t number,
 	      uint64_t a, uint64_t b)
 {
-	unsigned char m[64];
-
-	rig_say(r, 0, m, 0, rig_message(r, m, type, number, a, b));
+	rig_tell_flags(r, type, 0, number, a, b);
 }
 
 struct stream *rig_enrolled(struct rig *r, uint32_t number, uint32_t token)
@@ -499,7 +507,7 @@ bool rig_is_empty(struct rig *r)
 
 	/* Sends come to their end. Of those without a copy the kernel tells 20
 	 * a call (IO_LOCAL_TW_DEFAULT_MAX, 6.13), and there may be hundreds. */
-	for (int i = 0; i < 1000 && !empty; i++) {
+	for (int i = 0; i < 10 || (i < 1000 && !empty); i++) {
 		rig_tick(r);
 		empty = count_slabs(r) + !!px->slab + !!px->spare == r->slabs;
 	}

@@ -55,6 +55,9 @@ uint32_t rig_message(struct rig *r, unsigned char *to, enum message_type type,
 /* Peer 0 says it. */
 void rig_tell(struct rig *r, enum message_type type, uint32_t number,
 	      uint64_t a, uint64_t b);
+/* … with flags in its header. */
+void rig_tell_flags(struct rig *r, enum message_type type, uint8_t flags,
+		    uint32_t number, uint64_t a, uint64_t b);
 /* rig_open() with peer 0, who has enrolled it, too: we may promote it. */
 struct stream *rig_enrolled(struct rig *r, uint32_t number, uint32_t token);
 
