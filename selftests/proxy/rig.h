@@ -34,7 +34,10 @@ struct rig {
 	size_t slabs; /* that are free at the start */
 };
 
-/* There is one. 0 or -errno. */
+/* There is one: rig_up() says which. Its kernel is told from it. */
+extern struct rig *rig;
+
+/* 0 or -errno. */
 int rig_up(struct rig *r);
 
 /* A connection is established, with that token at this end. */
