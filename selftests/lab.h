@@ -220,6 +220,15 @@ int stream_through(int out, int in, uint64_t seed, size_t len);
 /* Is there nothing but the end to read? */
 bool stream_at_end(int fd);
 
+/* Segments that a connection has sent again, its SYN or SYN-ACK included, and
+ * those of them that had arrived already (RFC 2883): a machine that stands
+ * still for as long as TCP's timer sends a window twice. */
+struct sent_again {
+	long all, needless;
+};
+/* Adds to n. 0 or -errno. */
+int stream_sent_again(int fd, struct sent_again *n);
+
 /* A file of that pattern. */
 int make_file(const char *path, uint64_t seed, size_t len);
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,6 +263,18 @@ bool stream_at_end(int fd)
 	char c;
 
 	return recv(fd, &c, 1, 0) == 0;
+}
+
+int stream_sent_again(int fd, struct sent_again *n)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+		return -errno;
+	n->all += info.tcpi_total_retrans;
+	n->needless += info.tcpi_dsack_dups;
+	return 0;
 }
 
 int make_file(const char *path, uint64_t seed, size_t len)

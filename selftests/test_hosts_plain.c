@@ -7,7 +7,6 @@
 #include "lab.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,21 +243,11 @@ static double muted_for(struct lab *lab, enum lab_host host)
 	return seconds;
 }
 
-/* Segments that a connection sent again, its SYN or SYN-ACK included. */
-static int retransmissions(int fd)
-{
-	struct tcp_info info = {};
-	socklen_t len = sizeof(info);
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
-		return -1;
-	return info.tcpi_total_retrans;
-}
-
 TEST_F(middlebox, option_is_dropped)
 {
 	struct lab *lab = &self->lab;
 	bool synack = !strcmp(variant->which, "synack"), muted;
+	struct sent_again client = {}, server = {};
 	uint64_t start;
 	struct lab_pair p;
 
@@ -267,9 +256,10 @@ TEST_F(middlebox, option_is_dropped)
 	works_plain(_metadata, lab, &p, AF_INET, self->listener);
 	/* One retransmission, after a second. */
 	EXPECT_LT(900000, now_us() - start);
-	EXPECT_GE(size_here(1, 8), retransmissions(p.c));
-	EXPECT_GE(size_here(2, 8),
-		  retransmissions(p.s)); /* by its timer and the SYN */
+	ASSERT_EQ(0, stream_sent_again(p.c, &client));
+	ASSERT_EQ(0, stream_sent_again(p.s, &server));
+	EXPECT_GE(size_here(1, 8), client.all);
+	EXPECT_GE(size_here(2, 8), server.all); /* by its timer and the SYN */
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp", "no-answer"));
 	lab_pair_close(&p);
 	/* The server has sent its SYN-ACK again, and if that came before the
@@ -280,8 +270,11 @@ TEST_F(middlebox, option_is_dropped)
 
 	/* From then on none at all. */
 	works_plain(_metadata, lab, &p, AF_INET, self->listener);
-	EXPECT_GE(size_here(0, 8), retransmissions(p.c));
-	EXPECT_GE(size_here(0, 8), retransmissions(p.s));
+	client = server = (struct sent_again){};
+	ASSERT_EQ(0, stream_sent_again(p.c, &client));
+	ASSERT_EQ(0, stream_sent_again(p.s, &server));
+	EXPECT_GE(size_here(0, 8), client.all);
+	EXPECT_GE(size_here(0, 8), server.all);
 	EXPECT_TRUE(lab_flow(lab, CLIENT, p.c, "tcp",
 			     muted ? "muted" : "no-answer"));
 	lab_pair_close(&p);

@@ -34,11 +34,11 @@ struct rig {
 	size_t slabs; /* that are free at the start */
 };
 
-/* There is one: rig_up() says which. Its kernel is told from it. */
-extern struct rig *rig;
-
 /* 0 or -errno. */
 int rig_up(struct rig *r);
+/* The one that is up: for what plays the kernel (rig_kernel.c), as the proxy
+ * calls that without a rig. */
+extern struct rig *rig;
 
 /* A connection is established, with that token at this end. */
 struct stream *rig_open(struct rig *r, uint32_t number, unsigned peer,
